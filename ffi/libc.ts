@@ -1,0 +1,73 @@
+/**
+ * The C library: opened once, with errno read at once after each call.
+ *
+ * Every wrapper throws {@link SysError} on failure. Nothing may run between a call and
+ * the errno read, so all calls here are synchronous; the thread that calls is the thread
+ * whose errno is read (true in workers too, which open their own handle).
+ */
+import { openSystemLibrary } from "./library.ts";
+import { LIBC_SYMBOLS } from "./libc_symbols.ts";
+import { SysError } from "./errno.ts";
+
+/** The libc handle. For the other files of ffi/; callers outside use the wrappers. */
+export const libc = openSystemLibrary("libc.so.6", LIBC_SYMBOLS);
+export const sys = libc.symbols;
+
+const errnoPointer = sys.__errno_location();
+if (errnoPointer === null) throw new Error("__errno_location() returned NULL");
+const errnoView = new Int32Array(Deno.UnsafePointerView.getArrayBuffer(errnoPointer, 4));
+
+/** This thread's errno. Only meaningful right after a failed call in this file's style. */
+export function errno(): number {
+  return errnoView[0]!;
+}
+
+/** Paths are bytes to the kernel; a string stands for its UTF-8. */
+export type BytePath = string | Uint8Array;
+
+const encoder = new TextEncoder();
+const decoder = new TextDecoder();
+
+/**
+ * A NUL-terminated copy of a path.
+ * @throws {SysError} EINVAL when it holds a NUL byte
+ */
+export function cString(path: BytePath): Uint8Array<ArrayBuffer> {
+  const bytes = typeof path === "string" ? encoder.encode(path) : path;
+  if (bytes.includes(0)) throw new SysError("path with a NUL byte", printable(path), 22);
+  const out = new Uint8Array(bytes.length + 1);
+  out.set(bytes);
+  return out;
+}
+
+/** A path for a message: UTF-8 where it is, U+FFFD elsewhere; controls escaped. */
+export function printable(path: BytePath): string {
+  const text = typeof path === "string" ? path : decoder.decode(path);
+  return text.replace(
+    /\p{Cc}/gu,
+    (c) => "\\x" + c.charCodeAt(0).toString(16).padStart(2, "0"),
+  );
+}
+
+/**
+ * Passes on a non-negative result, else throws with errno.
+ *
+ * @param result what the C function returned; -1 means failure
+ * @param call its name, for the message
+ * @param path what it was called on, for the message
+ */
+export function check(result: number, call: string, path: BytePath = ""): number {
+  if (result >= 0) return result;
+  const number = errnoView[0]!;
+  throw new SysError(call, printable(path), number);
+}
+
+/** {@link check} for calls that return 64 bits. */
+export function checkSize(result: bigint, call: string, path: BytePath = ""): number {
+  if (result >= 0n) return Number(result);
+  const number = errnoView[0]!;
+  throw new SysError(call, printable(path), number);
+}
+
+/** `dirfd` that means the working directory. */
+export const AT_FDCWD = -100;
