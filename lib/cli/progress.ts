@@ -1,7 +1,13 @@
 /** Progress bars: on a terminal only, and only for what takes over a second. */
-// @ts-types="@types/cli-progress"
-import type { SingleBar } from "cli-progress";
 import type { Output } from "./output.ts";
+
+/** The part of cli-progress 3 that is used here; the package has no types of its own. */
+interface SingleBar {
+  start(total: number, value: number): void;
+  setTotal(total: number): void;
+  update(value: number): void;
+  stop(): void;
+}
 
 /** A bar that may never appear. */
 export interface Progress {
@@ -33,19 +39,19 @@ export function progressBar(
   // cli-progress is loaded only when a bar is due: most commands end before.
   const timer = setTimeout(async () => {
     const [{ SingleBar }, { default: process }] = await Promise.all([
-      // @ts-types="@types/cli-progress"
       import("cli-progress"),
       import("node:process"),
     ]);
     if (stopped) return;
     const rest = all > 0 ? "{percentage}% | {value}/{total}" : "{value}";
-    bar = new SingleBar({
+    const made: SingleBar = new SingleBar({
       format: `${label} ${all > 0 ? "{bar} " : ""}${rest} ${unit} | {eta_formatted} left`,
       stream: process.stderr,
       clearOnComplete: true,
       hideCursor: true,
     });
-    bar.start(all, done);
+    made.start(all, done);
+    bar = made;
   }, APPEARS_AFTER_MS);
   return {
     update(now, newTotal) {

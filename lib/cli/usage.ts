@@ -3,11 +3,14 @@ import {
   type Application,
   type ApplicationText,
   ArgumentScannerError,
+  FlagNotFoundError,
   formatMessageForArgumentScannerError,
   text_en,
 } from "@stricli/core";
 import { InputError, OpError } from "../base/errors.ts";
+import { nearest as nearestWord } from "../base/nearest.ts";
 import type { CliContext } from "./command.ts";
+import { GLOBAL_FLAGS } from "./globals.ts";
 
 const HELP_HINT = "see op-dbus --help";
 
@@ -34,7 +37,8 @@ export function usageText(report: (error: OpError) => void): ApplicationText {
         FlagNotFoundError: ({ input }) => `Unknown flag --${input.replace(/^-+/, "")}`,
         AliasNotFoundError: ({ input }) => `Unknown flag -${input}`,
         UnexpectedPositionalError: ({ input }) => `Unexpected argument ${quote(input)}`,
-        UnsatisfiedPositionalError: ({ placeholder }) => `Missing argument ${placeholder}`,
+        UnsatisfiedPositionalError: ({ placeholder }) =>
+          `Missing argument ${placeholder}`,
         UnsatisfiedFlagError: ({ externalFlagName }) =>
           `Missing value or flag --${externalFlagName}`,
         ArgumentParseError: ({ externalFlagNameOrPlaceholder, input, exception }) =>
@@ -42,10 +46,7 @@ export function usageText(report: (error: OpError) => void): ApplicationText {
             exception instanceof Error ? exception.message : exception
           }`,
       });
-      const corrections = "corrections" in error
-        ? (error.corrections as readonly string[])
-        : [];
-      return usage(message, nearest(corrections));
+      return usage(message, nearest(corrections(error)));
     },
     exceptionWhileLoadingCommandFunction: () => "",
     exceptionWhileLoadingCommandContext: () => "",
@@ -54,14 +55,27 @@ export function usageText(report: (error: OpError) => void): ApplicationText {
   };
 }
 
+/** @stricli/core's own suggestions, or the nearest of the flags it does not look at. */
+function corrections(error: ArgumentScannerError): readonly string[] {
+  if ("corrections" in error) {
+    const found = error.corrections as readonly string[];
+    if (found.length > 0) return found.map((word) => `--${word.replace(/^-+/, "")}`);
+  }
+  if (!(error instanceof FlagNotFoundError)) return [];
+  const near = nearestWord(error.input, ["help", ...Object.keys(GLOBAL_FLAGS)]);
+  return near ? [`--${near}`] : [];
+}
+
 function quote(text: string): string {
   return JSON.stringify(text);
 }
 
-function nearest(corrections: readonly string[]): string {
-  return corrections.length === 0
+function nearest(words: readonly string[]): string {
+  return words.length === 0
     ? HELP_HINT
-    : `did you mean ${corrections.join(" or ")}? ${HELP_HINT}`;
+    : `did you mean ${
+      words.map((word) => word.replaceAll("`", "")).join(" or ")
+    }? ${HELP_HINT}`;
 }
 
 /**

@@ -13,7 +13,8 @@ export const version = command({
     const { arch } = Deno.build;
     out.result(
       { version: VERSION, commit, deno, arch },
-      () => `op-dbus ${VERSION}${commit ? ` (${commit})` : ""} linux-${arch}, Deno ${deno}`,
+      () =>
+        `op-dbus ${VERSION}${commit ? ` (${commit})` : ""} linux-${arch}, Deno ${deno}`,
     );
   },
 });
