@@ -27,6 +27,11 @@ export function modelFolder(layout: Layout, name: string): string {
   return `${layout.models}/${name}`;
 }
 
+/** Where a model's files come together while it is pulled. */
+export function pullFolder(layout: Layout, name: string): string {
+  return `${layout.models}/.pull-${name}`;
+}
+
 /** Every kept model, by name. @throws {OpError} when a record is damaged */
 export function listModels(layout: Layout): ModelRecord[] {
   let names: string[];
@@ -116,6 +121,10 @@ export async function removeModel(
   rename(modelFolder(layout, name), temporary);
   fsyncFolder(layout.models);
   await Deno.remove(temporary, { recursive: true });
+  const unfinished = pullFolder(layout, name);
+  await Deno.remove(unfinished, { recursive: true }).catch((error) => {
+    if (!(error instanceof Deno.errors.NotFound)) throw error;
+  });
   return record;
 }
 
