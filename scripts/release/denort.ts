@@ -49,7 +49,7 @@ export async function compileWithDenort(
     ...built.assets.flatMap((name) => ["--include", `${built.folder}/${name}`]),
     ...["-o", path, `${built.folder}/${MAIN}`],
   ], atHand ? DOWNLOAD_TIMEOUT_MS : CONNECT_TIMEOUT_MS);
-  if (!success) return { made: false, why: text.split("\n")[0] ?? "deno compile failed" };
+  if (!success) return { made: false, why: causeIn(text) };
   if (arch !== Deno.build.arch) return { made: true };
   const started = await limited(path, ["version"], CONNECT_TIMEOUT_MS);
   if (started.success && started.text.startsWith(`op-dbus ${built.version}`)) {
@@ -57,6 +57,13 @@ export async function compileWithDenort(
   }
   await Deno.remove(path);
   return { made: false, why: "what denort made does not start as op-dbus" };
+}
+
+/** The cause that matters in Deno's report: the first one below the summary. */
+function causeIn(report: string): string {
+  const lines = report.split("\n").map((line) => line.trim()).filter(Boolean);
+  const cause = lines.find((line) => /^1: /.test(line)) ?? lines[0];
+  return cause?.replace(/^(1:|error:) /, "") ?? "deno compile failed without a word";
 }
 
 /** Runs a program that may hang on the network; kills it when its time is over. */

@@ -8,7 +8,8 @@ const ignore = effectiveUid() !== 0;
 
 for (const shell of ["debian", "busybox"] as const) {
   Deno.test({
-    name: `the executable runs in an empty root with libc and ${shell}, environment empty`,
+    name:
+      `the executable runs in an empty root with libc and ${shell}, environment empty`,
     ignore,
     async fn() {
       await using root = await bareRoot(shell);
