@@ -7,10 +7,12 @@ import {
 } from "@stricli/core";
 import type { CliContext } from "./command.ts";
 import { GLOBAL_HELP } from "./globals.ts";
+import { config } from "./config.ts";
 import { version } from "./version.ts";
 
 /** Every command, by its first word. */
 export const ROUTES = {
+  config,
   version,
 };
 

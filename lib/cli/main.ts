@@ -32,18 +32,21 @@ export async function main(args: readonly string[]): Promise<number> {
     },
   );
   const process = {
-    stdout: { write: (text: string) => fallback.bytes(new TextEncoder().encode(text)) },
+    stdout: {
+      write(text: string) {
+        try {
+          fallback.bytes(new TextEncoder().encode(text));
+        } catch (error) {
+          state.failure = error; // @stricli/core would print it with its stack
+        }
+      },
+    },
     stderr: { write: (text: string) => void (text.trim() && out().note(text.trimEnd())) },
     exitCode: undefined as number | undefined,
   };
-  try {
-    const { leading, rest } = splitLeadingGlobals(args);
-    await run(app, placeGlobals(app, leading, rest), { process, session } as never);
-  } catch (error) {
-    state.failure = error; // help itself may meet a closed pipe
-  } finally {
-    release();
-  }
+  const { leading, rest } = splitLeadingGlobals(args);
+  await run(app, placeGlobals(app, leading, rest), { process, session } as never);
+  release();
   if (state.failure !== undefined) return reportFailure(state.failure, out());
   return exitCodeOf(process.exitCode);
 }
