@@ -2,7 +2,7 @@
 import { DatabaseSync, type StatementSync } from "node:sqlite";
 import type { ModelIdentity } from "../embed/embedder.ts";
 import type { Durability } from "./loose.ts";
-import { asIndexError } from "./index_errors.ts";
+import { asIndexError, sqliteCode } from "./index_errors.ts";
 import { prepareSchema } from "./index_schema.ts";
 import { KEY_BYTES } from "./key.ts";
 
@@ -10,6 +10,9 @@ import { KEY_BYTES } from "./key.ts";
 export const TEXT_LIMIT = 4096;
 /** How long a writer waits for another process's transaction. */
 const BUSY_TIMEOUT_MS = 30_000;
+const BUSY_POLL_MS = 5;
+/** SQLITE_BUSY. */
+const SQLITE_BUSY = 5;
 /** The write-ahead log is folded into the database past this many pages. */
 const CHECKPOINT_PAGES = 4000;
 
@@ -79,7 +82,7 @@ export class CacheIndex implements Disposable {
     const db = this.#db;
     db.exec(`PRAGMA busy_timeout = ${BUSY_TIMEOUT_MS}`);
     if (this.readOnly) return prepareSchema(db, this.path, true);
-    db.exec("PRAGMA journal_mode = WAL");
+    this.#useWal();
     db.exec(`PRAGMA synchronous = ${durability === "full" ? "FULL" : "NORMAL"}`);
     db.exec(`PRAGMA wal_autocheckpoint = ${CHECKPOINT_PAGES}`);
     db.exec("BEGIN IMMEDIATE");
@@ -89,6 +92,25 @@ export class CacheIndex implements Disposable {
     } catch (error) {
       db.exec("ROLLBACK");
       throw error;
+    }
+  }
+
+  /**
+   * Write-ahead log, so that readers and a writer do not wait for each other. SQLite does
+   * not call its busy handler while two processes change the mode of a new database at
+   * once: it says "locked" at once.
+   */
+  #useWal(): void {
+    const deadline = Date.now() + BUSY_TIMEOUT_MS;
+    for (;;) {
+      try {
+        const row = this.#db.prepare("PRAGMA journal_mode").get();
+        if (row?.journal_mode !== "wal") this.#db.exec("PRAGMA journal_mode = WAL");
+        return;
+      } catch (error) {
+        if (sqliteCode(error) !== SQLITE_BUSY || Date.now() > deadline) throw error;
+        Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, BUSY_POLL_MS);
+      }
     }
   }
 
