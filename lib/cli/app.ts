@@ -8,10 +8,14 @@ import {
 import type { CliContext } from "./command.ts";
 import { GLOBAL_HELP } from "./globals.ts";
 import { config } from "./config.ts";
+import { doctor } from "./doctor.ts";
+import { init } from "./init.ts";
 import { version } from "./version.ts";
 
 /** Every command, by its first word. */
 export const ROUTES = {
+  init,
+  doctor,
   config,
   version,
 };
