@@ -7,8 +7,10 @@ import {
 } from "@stricli/core";
 import type { CliContext } from "./command.ts";
 import { GLOBAL_HELP } from "./globals.ts";
+import { cache } from "./cache.ts";
 import { config } from "./config.ts";
 import { doctor } from "./doctor.ts";
+import { embed } from "./embed.ts";
 import { init } from "./init.ts";
 import { version } from "./version.ts";
 
@@ -17,6 +19,8 @@ export const ROUTES = {
   init,
   doctor,
   config,
+  embed,
+  cache,
   version,
 };
 
