@@ -16,7 +16,16 @@ const CODES: Readonly<Record<number, readonly [code: string, hint: string]>> = {
 };
 /** Extended codes carry the primary one in their low byte. */
 const PRIMARY = 0xff;
-const CANTOPEN = 14;
+/** Deno leaves the number out where opening or exec() fails; the text is SQLite's own. */
+const TEXTS: readonly (readonly [text: string, code: number])[] = [
+  ["database is locked", 5],
+  ["readonly database", 8],
+  ["disk I/O error", 10],
+  ["malformed", 11],
+  ["database or disk is full", 13],
+  ["unable to open", 14],
+  ["not a database", 26],
+];
 
 /**
  * An error thrown by node:sqlite as an {@link OpError}; anything else as it is.
@@ -27,8 +36,9 @@ export function asIndexError(error: unknown, path: string): unknown {
   if (!(error instanceof Error)) return error;
   const { code, errcode } = error as { code?: unknown; errcode?: unknown };
   if (code !== "ERR_SQLITE_ERROR") return error;
-  // Deno leaves the number out when opening fails.
-  const number = typeof errcode === "number" ? errcode & PRIMARY : CANTOPEN;
+  const number = typeof errcode === "number"
+    ? errcode & PRIMARY
+    : TEXTS.find(([text]) => error.message.includes(text))?.[1] ?? 0;
   const [ownCode, hint] = CODES[number] ?? ["index_failed", REPAIR_HINT];
   const why = error.message.replace(`: ${path}`, "");
   return new OpError(ownCode, `Cannot use the cache index ${path}: ${why}`, {
