@@ -1,5 +1,6 @@
 /** The index: one SQLite row per vector, models, and counters that outlive a process. */
 import { DatabaseSync, type StatementSync } from "node:sqlite";
+import { OpError } from "../base/errors.ts";
 import type { ModelIdentity } from "../embed/embedder.ts";
 import type { Durability } from "./loose.ts";
 import { asIndexError, sqliteCode } from "./index_errors.ts";
@@ -233,20 +234,20 @@ export class CacheIndex implements Disposable {
     );
   }
 
-  /** Adds uses to rows; returns the keys that have none. */
-  addAccesses(accesses: Iterable<Access>): Access[] {
-    const unknown: Access[] = [];
-    for (const access of accesses) {
-      const changed = this.run(
-        `UPDATE entries SET hits = hits + ?2, accessed_ms = max(accessed_ms, ?3)
-           WHERE key = ?1`,
-        fromHex(access.key),
-        access.hits,
-        access.accessedMs,
-      );
-      if (changed === 0) unknown.push(access);
-    }
-    return unknown;
+  /**
+   * Adds uses to a row, and what a rebuilt index does not know: the model and the text.
+   * @returns false when there is no such row
+   */
+  addAccess(access: Access, model: number | null): boolean {
+    return this.run(
+      `UPDATE entries SET hits = hits + ?2, accessed_ms = max(accessed_ms, ?3),
+         model = ifnull(model, ?4), text = ifnull(text, ?5) WHERE key = ?1`,
+      fromHex(access.key),
+      access.hits,
+      access.accessedMs,
+      model,
+      access.text.slice(0, TEXT_LIMIT),
+    ) > 0;
   }
 
   /** Adds to a counter that outlives this process. */
@@ -272,8 +273,15 @@ export class CacheIndex implements Disposable {
 
   /** What SQLite finds wrong with its own file; none when it is sound. */
   check(): string[] {
-    return this.all("PRAGMA quick_check(20)").map((row) => String(row.quick_check))
-      .filter((line) => line !== "ok");
+    try {
+      return this.all("PRAGMA quick_check(20)").map((row) => String(row.quick_check))
+        .filter((line) => line !== "ok");
+    } catch (error) {
+      if (error instanceof OpError && error.code === "index_damaged") {
+        return [error.message];
+      }
+      throw error;
+    }
   }
 
   [Symbol.dispose](): void {
@@ -296,8 +304,10 @@ function openReadOnly(path: string): DatabaseSync {
       throw error;
     }
   } catch (error) {
-    const { errcode } = error as { errcode?: number };
-    if (errcode !== undefined && errcode !== 14 && errcode !== 8) throw error;
+    const known = asIndexError(error, path);
+    const tryAsFixed = known instanceof OpError &&
+      (known.code === "index_unreadable" || known.code === "read_only");
+    if (!tryAsFixed) throw error;
     const url = `file:${encodeURIComponent(path).replaceAll("%2F", "/")}?immutable=1`;
     return new DatabaseSync(url, { readOnly: true });
   }
