@@ -36,6 +36,14 @@ function looseFiles(root: TestRoot): string[] {
 const lines = (count: number, prefix = "text number") =>
   Array.from({ length: count }, (_, i) => `${prefix} ${i}`).join("\n") + "\n";
 
+Deno.test("a cache that nobody has used yet is empty, not an error", async () => {
+  await using root = await plainRoot();
+  assertEquals((await root.json("cache", "stats")).entries, 0);
+  assertEquals((await root.json("cache", "search", "x")).matches, []);
+  assertEquals((await root.json("cache", "verify")).sound, true);
+  assertOneLine(await root.run(["cache", "get", "x"]), 1, "Not in the cache");
+});
+
 Deno.test("embed: an empty text is refused", async () => {
   await using root = await plainRoot();
   assertOneLine(await root.run(["embed", ""]), 2, "empty");
