@@ -7,7 +7,7 @@ import {
   type CliResult,
   spawnCli,
 } from "../support/cli.ts";
-import { btrfsRoot, plainRoot, type TestRoot } from "../support/root.ts";
+import { btrfsRoot, plainRoot, type TestRoot } from "../support/cli_root.ts";
 import { platformTest, sh } from "../support/scratch.ts";
 
 /** One line on standard error, no stack, nothing on standard output. */
