@@ -52,7 +52,7 @@ export function bertWeights(shape: BertShape, seed: number): BertWeights {
   const weights: Record<string, Float32Array<ArrayBuffer>> = {};
   const put = (name: string, count: number, deviation: number, centre = 0) => {
     const values = spread(random, count, deviation) as Float32Array<ArrayBuffer>;
-    if (centre !== 0) for (let i = 0; i < count; i++) values[i]! += centre;
+    if (centre !== 0) { for (let i = 0; i < count; i++) values[i]! += centre; }
     weights[name] = values;
   };
   const { hidden, intermediate } = shape;

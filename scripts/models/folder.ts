@@ -1,7 +1,7 @@
 /** A whole model folder in Hugging Face's layout, as sentence-transformers publishes it. */
 import { type BertOptions, writeBert } from "./bert.ts";
 import { type BertShape, bertWeights, TINY } from "./bert_weights.ts";
-import { type TokenizerOptions, tokenizerJson, vocabulary } from "./tokenizer_json.ts";
+import { tokenizerJson, type TokenizerOptions, vocabulary } from "./tokenizer_json.ts";
 
 /** What the folder holds besides the shape. */
 export interface FolderOptions extends BertOptions {

@@ -90,7 +90,8 @@ export class Graph {
     bytes: Uint8Array,
     external: { file: string; chunks: Uint8Array[]; at: number },
   ): void {
-    const entry = (key: string, value: string) => new Message().text(1, key).text(2, value);
+    const entry = (key: string, value: string) =>
+      new Message().text(1, key).text(2, value);
     tensor.message(13, entry("location", external.file))
       .message(13, entry("offset", String(external.at)))
       .message(13, entry("length", String(bytes.length)))

@@ -57,7 +57,10 @@ export function multiply(
   return graph.node("Mul", [real, graph.node("Mul", [a.scale, matrixScale])]);
 }
 
-function quantiseAtRunTime(graph: Graph, input: string): Required<Activation>["quantised"] {
+function quantiseAtRunTime(
+  graph: Graph,
+  input: string,
+): Required<Activation>["quantised"] {
   const outputs = [graph.fresh("q"), graph.fresh("q_scale"), graph.fresh("q_zero")];
   graph.node("DynamicQuantizeLinear", [input], {}, outputs);
   return { bytes: outputs[0]!, scale: outputs[1]!, zero: outputs[2]! };

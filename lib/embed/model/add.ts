@@ -1,7 +1,7 @@
 /** Adding a model from a local folder: check, copy, try, record. */
 import { close, fsync, fsyncFolder, O_RDONLY, open } from "../../../ffi/files.ts";
 import { writeDurably } from "../../base/durable.ts";
-import { asOpError, InputError, OpError } from "../../base/errors.ts";
+import { asOpError, InputError } from "../../base/errors.ts";
 import type { Layout } from "../../base/layout.ts";
 import type { DeviceOptions } from "../onnx/devices.ts";
 import { inspectFolder, type ModelFolder, readTokenizer } from "./folder.ts";
@@ -14,7 +14,6 @@ import {
   type ModelFileRecord,
   type ModelRecord,
   RECORD_FILE,
-  TOKENIZER_CONFIG_FILE,
   TOKENIZER_FILE,
 } from "./record.ts";
 import { readSettings, type SettingOverrides } from "./settings.ts";
@@ -194,25 +193,4 @@ function checkVocabulary(found: ModelFolder, definition: string, path: string): 
     `Cannot use the model: its tokenizer has ${ids} tokens, the model only ${size}`,
     { hint: "tokenizer.json belongs to another model" },
   );
-}
-
-/**
- * Compares a kept model's files with their record.
- *
- * @throws {OpError} naming the first file that is not what was added
- */
-export async function verifyModel(
-  record: ModelRecord,
-  folder: string,
-  signal?: AbortSignal,
-): Promise<void> {
-  for (const file of record.files) {
-    const { sha256, size_bytes } = await hashFile(`${folder}/${file.path}`, signal);
-    if (sha256 === file.sha256 && size_bytes === file.size_bytes) continue;
-    throw new OpError(
-      "damaged_model",
-      `The model ${record.name} is damaged: ${file.path} is not what was added`,
-      { hint: "add or pull the model again with --force" },
-    );
-  }
 }

@@ -233,7 +233,9 @@ async function receive(
     }
     options.progress?.(at, total);
   }
-  if (total > 0 && at < total) throw new Interruption(`it ended at byte ${at} of ${total}`);
+  if (total > 0 && at < total) {
+    throw new Interruption(`it ended at byte ${at} of ${total}`);
+  }
 }
 
 function tooLarge(url: URL, maxBytes: number): OpError {

@@ -139,7 +139,9 @@ function checkInputs(onnx: OnnxFile): { inputs: string[]; int32Inputs: boolean }
   }
   const unknown = inputs.filter((name) => !KNOWN_INPUTS.includes(name));
   if (unknown.length > 0) {
-    throw unsupported(`it needs the input ${unknown.join(", ")}, which is none of a text`);
+    throw unsupported(
+      `it needs the input ${unknown.join(", ")}, which is none of a text`,
+    );
   }
   const types = new Set(onnx.inputs.map(({ type }) => type));
   const type = [...types][0];
@@ -185,7 +187,9 @@ function checkExternal(folder: string, name: string): void {
   if (name.startsWith("/") || parts.some((part) => part === ".." || part === "")) {
     throw new InputError(
       "bad_model",
-      `Cannot use the model: its weights lie outside the folder (${JSON.stringify(name)})`,
+      `Cannot use the model: its weights lie outside the folder (${
+        JSON.stringify(name)
+      })`,
     );
   }
   if (name === MODEL_FILE || name.endsWith(".json")) {

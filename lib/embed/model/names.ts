@@ -13,9 +13,13 @@ export function checkModelName(name: string): void {
     ? null
     : "a name has lower-case letters, digits, dots, dashes, underscores, at most 64";
   if (why === null) return;
-  throw new InputError("bad_name", `Cannot use ${JSON.stringify(name)} as a name: ${why}`, {
-    hint: "choose one like all-minilm-l6-v2",
-  });
+  throw new InputError(
+    "bad_name",
+    `Cannot use ${JSON.stringify(name)} as a name: ${why}`,
+    {
+      hint: "choose one like all-minilm-l6-v2",
+    },
+  );
 }
 
 /** A local name for a model of a hub: the last part, in lower case. */

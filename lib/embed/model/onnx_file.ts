@@ -104,7 +104,9 @@ function readGraph(reading: Reading, graph: Field): void {
     else if (field.number === 11) reading.inputs.push(readValue(file, field));
     else if (field.number === 12) reading.outputs.push(readValue(file, field));
     const values = reading.inputs.length + reading.outputs.length;
-    if (values > MAX_VALUES) throw new ProtobufError(`over ${MAX_VALUES} inputs, outputs`);
+    if (values > MAX_VALUES) {
+      throw new ProtobufError(`over ${MAX_VALUES} inputs, outputs`);
+    }
   }
 }
 

@@ -2,7 +2,7 @@
 import { OpError } from "../../base/errors.ts";
 import type { Layout } from "../../base/layout.ts";
 import type { ModelIdentity } from "../embedder.ts";
-import { feedsOf } from "../onnx/batches.ts";
+import { DEFAULT_BATCH_TEXTS, feedsOf } from "../onnx/batches.ts";
 import { type DeviceOptions, openOnDevice } from "../onnx/devices.ts";
 import type { ModelFile } from "../onnx/engine.ts";
 import { OnnxEmbedder } from "../onnx/onnx_embedder.ts";
@@ -84,7 +84,7 @@ export async function openRecord(
     ...opened.value,
     tokenizer: tokenizer.value,
     inputs: record.inputs,
-    batchSensitive: record.batch_sensitive,
+    batchTexts: record.batch_sensitive ? 1 : options.batchTexts ?? DEFAULT_BATCH_TEXTS,
   });
 }
 

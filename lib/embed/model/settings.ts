@@ -76,7 +76,8 @@ export function readSettings(
   origin: string,
 ): Settings {
   checkModules(files.modules);
-  const normalises = files.modules?.some((module) => kindOf(module) === "Normalize") ?? true;
+  const normalises = files.modules?.some((module) => kindOf(module) === "Normalize") ??
+    true;
   return {
     pooling: overrides.pooling ?? poolingOf(files.pooling),
     normalisation: overrides.normalisation ?? (normalises ? "l2" : "none"),

@@ -8,7 +8,12 @@ import type { Layout } from "../../base/layout.ts";
 import { acquireLock, type Lock } from "../../base/lock.ts";
 import { nearest } from "../../base/nearest.ts";
 import { checkModelName } from "./names.ts";
-import { MAX_RECORD_BYTES, type ModelRecord, parseRecord, RECORD_FILE } from "./record.ts";
+import {
+  MAX_RECORD_BYTES,
+  type ModelRecord,
+  parseRecord,
+  RECORD_FILE,
+} from "./record.ts";
 
 /** Holds the default model's name. Hidden, so no model's folder can be called that. */
 const DEFAULT_FILE = ".default";

@@ -132,7 +132,9 @@ export interface LibraryFile extends Disposable {
  * @param named absolute path from flag, environment or config; empty for none
  */
 export async function nativeLibrary(named: string): Promise<LibraryFile> {
-  if (named !== "") return { path: vouchedFor(named), origin: named, [Symbol.dispose]() {} };
+  if (named !== "") {
+    return { path: vouchedFor(named), origin: named, [Symbol.dispose]() {} };
+  }
   const bytes = await readAsset(ASSETS.native);
   const fd = memfdCreate("libonnxruntime");
   try {

@@ -7,8 +7,8 @@ import type { Encoded, TextTokenizer } from "../tokenizer/tokenizer.ts";
 
 /** Texts tokenised and sorted at a time: memory is bounded, sorting is still good. */
 const WINDOW_TEXTS = 1024;
-/** Texts of a batch at most. Measured: 8 to 16 are best, 64 is worse. */
-const MAX_BATCH_TEXTS = 16;
+/** Texts of a batch unless told otherwise. Measured: 8 to 16 are best, 64 is worse. */
+export const DEFAULT_BATCH_TEXTS = 16;
 /** Tokens of a batch at most, padding included: bounds the memory of one run. */
 const MAX_BATCH_TOKENS = 2048;
 /** A text is added to a batch only when padding it adds less than this share. */
@@ -29,8 +29,8 @@ export interface BatchPlan {
   readonly prefix: string;
   /** 0 for none. */
   readonly maxTokens: number;
-  /** True where a text's vector would depend on the texts beside it: batches of one. */
-  readonly alone: boolean;
+  /** Texts of a batch at most. */
+  readonly batchTexts: number;
 }
 
 /**
@@ -48,7 +48,7 @@ export function* batches(texts: readonly string[], plan: BatchPlan): Generator<B
     const order = encoded.map((_, i) => i).sort((a, b) =>
       encoded[b]!.ids.length - encoded[a]!.ids.length || a - b
     );
-    yield* group(order, encoded, start, plan.alone ? 1 : MAX_BATCH_TEXTS);
+    yield* group(order, encoded, start, plan.batchTexts);
   }
 }
 

@@ -25,6 +25,8 @@ export interface DeviceOptions {
   readonly library: string;
   /** CPU threads; default one per CPU that this process may run on. */
   readonly threads?: number;
+  /** Texts per run at most. */
+  readonly batchTexts?: number;
 }
 
 const PROVIDER_LIBRARIES = {
@@ -161,7 +163,11 @@ async function surveyWasm(): Promise<DeviceReport> {
   try {
     const { ASSETS, readAsset } = await import("./assets.ts");
     await readAsset(ASSETS.wasm);
-    return { device: "wasm", usable: true, why: "built-in, one thread, 5 to 10 times slower" };
+    return {
+      device: "wasm",
+      usable: true,
+      why: "built-in, one thread, 5 to 10 times slower",
+    };
   } catch (error) {
     if (!(error instanceof OpError)) throw error;
     return { device: "wasm", usable: false, why: error.message };

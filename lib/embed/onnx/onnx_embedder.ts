@@ -12,8 +12,8 @@ export interface OnnxParts {
   readonly tokenizer: TextTokenizer;
   /** Names of the model's inputs. */
   readonly inputs: readonly string[];
-  /** True where a text's vector would depend on the texts beside it. */
-  readonly batchSensitive: boolean;
+  /** Texts per run at most; 1 where a vector would depend on the texts beside it. */
+  readonly batchTexts: number;
   /** Better devices that could not be used, one line each. */
   readonly passedOver: readonly string[];
 }
@@ -51,7 +51,7 @@ export class OnnxEmbedder implements Embedder {
       tokenizer: this.tokenizer,
       prefix: identity.prefix,
       maxTokens: identity.maxTokens,
-      alone: this.#parts.batchSensitive,
+      batchTexts: this.#parts.batchTexts,
     });
     let tokens = 0, truncated = 0;
     // The first failure stops the other workers' runs as well.

@@ -44,7 +44,9 @@ function checkShape({ output, columns, lengths, identity }: PoolInput): void {
     ? [lengths.length, identity.dimensions]
     : [lengths.length, columns, identity.dimensions];
   const found = output.dims;
-  if (expected.length === found.length && expected.every((d, i) => d === found[i])) return;
+  if (expected.length === found.length && expected.every((d, i) => d === found[i])) {
+    return;
+  }
   throw new OpError(
     "model_output",
     `Cannot use the model ${identity.name}: its output has the shape ` +
@@ -65,7 +67,7 @@ function reduce(input: PoolInput, text: number, sums: Float64Array): void {
       for (let d = 0; d < dimensions; d++) sums[d] = Math.max(sums[d]!, data[at + d]!);
     } else for (let d = 0; d < dimensions; d++) sums[d]! += data[at + d]!;
   }
-  if (pooling === "mean") for (let d = 0; d < dimensions; d++) sums[d]! /= tokens;
+  if (pooling === "mean") { for (let d = 0; d < dimensions; d++) sums[d]! /= tokens; }
 }
 
 function finish(

@@ -52,7 +52,10 @@ export class LibraryTokenizer {
       throw new InputError(
         "unsupported_tokenizer",
         `Cannot use the tokenizer ${path}: ${(error as Error).message}`,
-        { cause: error, hint: "choose a model with a WordPiece, BPE or Unigram tokenizer" },
+        {
+          cause: error,
+          hint: "choose a model with a WordPiece, BPE or Unigram tokenizer",
+        },
       );
     }
     const before = indexOfRun(framed, bare);
@@ -73,7 +76,9 @@ export class LibraryTokenizer {
   /** The largest id of the vocabulary, added tokens included. */
   get largestId(): number {
     let largest = 0;
-    for (const id of this.#tokenizer.get_vocab().values()) largest = Math.max(largest, id);
+    for (const id of this.#tokenizer.get_vocab().values()) {
+      largest = Math.max(largest, id);
+    }
     return largest;
   }
 
