@@ -3,8 +3,8 @@ import { InputError } from "../../lib/base/errors.ts";
 import { loadTokenizer } from "../../lib/embed/tokenizer/load.ts";
 import { type Random, randomFrom } from "../../scripts/models/random.ts";
 import {
-  type TokenizerOptions,
   tokenizerJson,
+  type TokenizerOptions,
   vocabulary,
   word,
 } from "../../scripts/models/tokenizer_json.ts";
@@ -47,7 +47,7 @@ const PIECES = [
   "\ue000",
   "\ud800",
   "\udc00",
-  ...'!"#$%&\'()*+,-./:;<=>?@[\\]^_`{|}~“”«»—…¿¡、。€£°±×÷√∞',
+  ..."!\"#$%&'()*+,-./:;<=>?@[\\]^_`{|}~“”«»—…¿¡、。€£°±×÷√∞",
   "[CLS]",
   "[SEP]",
   "[PAD]",
@@ -73,9 +73,7 @@ const PIECES = [
 function mixed(random: Random): string {
   let text = "";
   for (let left = Math.floor(random() * 24); left > 0; left--) {
-    text += random() < 0.5
-      ? word(random)
-      : PIECES[Math.floor(random() * PIECES.length)]!;
+    text += random() < 0.5 ? word(random) : PIECES[Math.floor(random() * PIECES.length)]!;
     if (random() < 0.4) text += " ";
     if (random() < 0.1) text = text.toUpperCase();
   }
