@@ -67,15 +67,19 @@ export function hostKey(layout: Layout): HostKey {
     pem = generateKeyPairSync("ed25519").privateKey
       .export({ type: "pkcs8", format: "pem" }).toString();
     const name = `op-dbus/${randomBytes(6).toString("hex")}`;
-    const made = verifierOf(name, createPublicKey(pem));
+    const made = verifierOf(name, rawPublic(createPublicKey(pem)));
     // The public half first: a key without its name would sign under another one later.
     writeDurably(publicKeyPath(layout), encoder.encode(made.text + "\n"));
     writeDurably(path, encoder.encode(pem), 0o600);
   }
   const { name } = readVerifierKey(publicKeyPath(layout));
   const privateKey = createPrivateKey(pem);
-  const verifier = verifierOf(name, createPublicKey(pem));
-  return { ...verifier, sign: (bytes) => sign(null, bytes, privateKey) };
+  const key = createPublicKey(pem);
+  return {
+    ...verifierOf(name, rawPublic(key)),
+    key,
+    sign: (bytes) => sign(null, bytes, privateKey),
+  };
 }
 
 function checkPrivate(path: string): void {
@@ -104,24 +108,37 @@ export function parseVerifierKey(text: string): VerifierKey {
   if (raw?.length !== KEY_BYTES + 1 || raw[0] !== ED25519) {
     throw badKey("it is not an Ed25519 key");
   }
-  const key = createPublicKey({
-    key: { kty: "OKP", crv: "Ed25519", x: base64Url(raw.subarray(1)) },
-    format: "jwk",
-  });
-  const verifier = verifierOf(name, key);
+  const verifier = verifierOf(name, raw);
+  // Before the key is made: bytes that are no point of the curve throw there.
   if (verifier.text !== text) throw badKey("its hash does not match");
-  return verifier;
+  return { ...verifier, key: publicKeyOf(raw) };
 }
 
-function verifierOf(name: string, key: KeyObject): VerifierKey {
+function publicKeyOf(raw: Uint8Array): KeyObject {
+  try {
+    return createPublicKey({
+      key: { kty: "OKP", crv: "Ed25519", x: base64Url(raw.subarray(1)) },
+      format: "jwk",
+    });
+  } catch (cause) {
+    throw badKey("it is no point of the curve", cause);
+  }
+}
+
+/** @param raw 0x01 and the key */
+function verifierOf(name: string, raw: Uint8Array): Omit<VerifierKey, "key"> {
+  const id = sha256(new Uint8Array([...encoder.encode(`${name}\n`), ...raw]))
+    .slice(0, KEY_ID_BYTES);
+  return { name, id, text: `${name}+${id.toHex()}+${raw.toBase64()}` };
+}
+
+/** 0x01 and the public half of a key. */
+function rawPublic(key: KeyObject): Uint8Array {
   const x = key.export({ format: "jwk" }).x!;
-  const raw = new Uint8Array([
+  return new Uint8Array([
     ED25519,
     ...Uint8Array.fromBase64(x, { alphabet: "base64url" }),
   ]);
-  const id = sha256(new Uint8Array([...encoder.encode(`${name}\n`), ...raw]))
-    .slice(0, KEY_ID_BYTES);
-  return { name, id, key, text: `${name}+${id.toHex()}+${raw.toBase64()}` };
 }
 
 /** True when `signature` over `bytes` was made by this key. */
@@ -146,8 +163,9 @@ function base64Url(bytes: Uint8Array): string {
   return bytes.toBase64({ alphabet: "base64url", omitPadding: true });
 }
 
-function badKey(why: string): InputError {
+function badKey(why: string, cause?: unknown): InputError {
   return new InputError("bad_key", `Cannot read the verifier key: ${why}`, {
+    ...(cause !== undefined && { cause }),
     hint: "give the content of meta/chain.pub of the host that signed",
   });
 }

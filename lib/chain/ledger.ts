@@ -248,7 +248,7 @@ export class Ledger implements Disposable {
   #headWithoutJournal() {
     if (readHead(this.files).frontier.size > 0 || this.files.readBlock(0)) {
       throw new OpError("chain_damaged", `Cannot append: ${this.files.journal} is gone`, {
-        hint: "op-dbus chain verify shows what is left; restore @timing from a snapshot",
+        hint: "op-dbus chain recover rebuilds it from the blocks",
       });
     }
     return emptyHead();

@@ -3,7 +3,7 @@
  * or damaged (a restored snapshot that was cut, a disk that lost a sector).
  */
 import { isSysError } from "../../ffi/errno.ts";
-import { AT_FDCWD, rename } from "../../ffi/files.ts";
+import { rename } from "../../ffi/files.ts";
 import { listFolder, readTextFile } from "../../ffi/directory.ts";
 import { writeDurably } from "../base/durable.ts";
 import { OpError } from "../base/errors.ts";
