@@ -51,24 +51,21 @@ export function readHead(files: ChainFiles): Head {
 
 /** @throws {Error} on anything but what {@link writeHead} wrote, byte for byte */
 function parseHead(text: string): Head {
-  const value = JSON.parse(text);
-  if (canonicalJson(value) + "\n" !== text) throw new SyntaxError("not canonical");
-  const { version, size, last, roots, note } = value;
-  if (version !== 1 || typeof note !== "string" || !/^[0-9a-f]{64}$/.test(last)) {
-    throw new SyntaxError("unexpected fields");
-  }
+  const { size, last, roots, note } = JSON.parse(text);
   const hashes = (roots as string[]).map((root) => Uint8Array.fromHex(root));
-  return { frontier: Frontier.of(size, hashes), last, note };
+  const head = { frontier: Frontier.of(size, hashes), last, note };
+  if (encodeHead(head) !== text || !/^[0-9a-f]{64}$/.test(last)) {
+    throw new SyntaxError("not what was written");
+  }
+  return head;
+}
+
+function encodeHead({ frontier, last, note }: Head): string {
+  const roots = frontier.roots.map((root) => root.toHex());
+  return canonicalJson({ version: 1, size: frontier.size, last, roots, note }) + "\n";
 }
 
 /** Replaces the head durably. */
 export function writeHead(files: ChainFiles, head: Head): void {
-  const text = canonicalJson({
-    version: 1,
-    size: head.frontier.size,
-    last: head.last,
-    roots: head.frontier.roots.map((root) => root.toHex()),
-    note: head.note,
-  });
-  writeDurably(files.head, new TextEncoder().encode(text + "\n"));
+  writeDurably(files.head, new TextEncoder().encode(encodeHead(head)));
 }

@@ -6,7 +6,9 @@ import { isSysError } from "../../ffi/errno.ts";
 import { listFolder } from "../../ffi/directory.ts";
 import { OpError } from "../base/errors.ts";
 import { NO_PREVIOUS, parseBlock, withoutData } from "./block.ts";
-import type { Checkpoint } from "./checkpoint.ts";
+import { type Checkpoint, openCheckpoint, parseNote } from "./checkpoint.ts";
+import { placeOf } from "./files.ts";
+import type { VerifierKey } from "./host_key.ts";
 import type { JournalEntry } from "./journal.ts";
 import { emptyRoot, Frontier, sameHash } from "./merkle.ts";
 import { ChainReader, pause } from "./reader.ts";
@@ -43,6 +45,8 @@ export interface VerifyOptions {
     readonly name: string;
     readonly checkpoint: Checkpoint;
   }[];
+  /** The host's key: then the signature of the head's checkpoint is checked too. */
+  readonly key?: VerifierKey;
   readonly signal?: AbortSignal;
   /** Called now and then. @param done blocks so far @param total of how many */
   readonly onProgress?: (done: number, total: number) => void;
@@ -71,6 +75,7 @@ export async function verifyChain(
   using _reader = reader;
   check.names(reader);
   check.journalLines(reader);
+  check.headNote(reader, options.key);
   await check.blocks(reader, options);
   return check.report();
 }
@@ -114,7 +119,7 @@ class Check {
     }
   }
 
-  journalLines({ journal, head }: ChainReader): void {
+  journalLines({ files, journal, head }: ChainReader): void {
     if (!journal) {
       if (head.frontier.size > 0) this.fault(null, "the journal is gone");
       return;
@@ -129,8 +134,25 @@ class Check {
       const bytes = journal.totalBytes - journal.goodBytes;
       this.#notes.push(`the journal's last ${bytes} bytes were cut short`);
     }
+    if (journal.place !== placeOf(files.folder)) {
+      this.#notes.push(
+        "the journal is of another boot or disk: the next append syncs it",
+      );
+    }
     if (journal.from > head.frontier.size) {
       this.fault(null, `head.json ends at ${head.frontier.size}, behind the journal`);
+    }
+  }
+
+  headNote({ head: { frontier, note } }: ChainReader, key?: VerifierKey): void {
+    if (frontier.size === 0) return;
+    try {
+      const { size, root } = key ? openCheckpoint(note, key) : parseNote(note).checkpoint;
+      if (size === frontier.size && sameHash(root, frontier.root())) return;
+      this.fault(null, "head.json does not match its own checkpoint");
+    } catch (error) {
+      if (!(error instanceof OpError)) throw error;
+      this.fault(null, `head.json: ${error.message}`);
     }
   }
 
