@@ -33,7 +33,9 @@ export function emptyFolder(path: string, dryRun = false): number {
 }
 
 function emptyFd(fd: number, dryRun: boolean, depth: number): number {
-  if (depth > MAX_DEPTH) throw new RangeError(`Folders are nested over ${MAX_DEPTH} deep`);
+  if (depth > MAX_DEPTH) {
+    throw new RangeError(`Folders are nested over ${MAX_DEPTH} deep`);
+  }
   let count = 0;
   for (const { name } of listFd(fd)) {
     if (!isFolder(statAt(fd, name))) {

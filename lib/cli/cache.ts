@@ -47,17 +47,22 @@ const search = command<ModelFlag & { count?: number }, [string]>({
   aliases: { k: "count" },
   positional: { kind: "tuple", parameters: [argument("Query", "QUERY")] },
   async run(context, { model, count }, query) {
-    if (query === "") throw new InputError("empty_text", "Cannot search for an empty text");
+    if (query === "") {
+      throw new InputError("empty_text", "Cannot search for an empty text");
+    }
     const cache = await openCache(context);
     const embedder = await openEmbedder(context, model);
     const { matrix } = await embedder.embed([query], { signal: context.signal });
     const k = count ?? DEFAULT_RESULTS;
     const matches = cache.search(matrix, k, embedder.identity, context.signal);
-    context.out.result({ matches }, () =>
-      matches.length === 0 ? "The cache holds no text of this model" : table(
-        ["SCORE", "TEXT"],
-        matches.map(({ score, text, key }) => [score.toFixed(4), text ?? `(${key})`]),
-      ));
+    context.out.result(
+      { matches },
+      () =>
+        matches.length === 0 ? "The cache holds no text of this model" : table(
+          ["SCORE", "TEXT"],
+          matches.map(({ score, text, key }) => [score.toFixed(4), text ?? `(${key})`]),
+        ),
+    );
   },
 });
 
@@ -69,4 +74,3 @@ export const cache = group("Look into the embedding cache and keep it in order",
   clean: cacheClean,
   clear: cacheClear,
 });
-

@@ -93,10 +93,13 @@ export const cacheClear = command<ClearFlags>({
       await confirm(context, what, flags.yes ?? false);
     }
     const done = flags.dryRun ? plan : await clearAreas(context, areas, false);
-    context.out.result({ removed: done, dry_run: flags.dryRun ?? false }, () =>
-      Object.entries(done).map(([area, count]) =>
-        `${flags.dryRun ? "Would remove" : "Removed"} ${count} from ${area}`
-      ).join("\n"));
+    context.out.result(
+      { removed: done, dry_run: flags.dryRun ?? false },
+      () =>
+        Object.entries(done).map(([area, count]) =>
+          `${flags.dryRun ? "Would remove" : "Removed"} ${count} from ${area}`
+        ).join("\n"),
+    );
   },
 });
 

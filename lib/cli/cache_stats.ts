@@ -57,7 +57,9 @@ function asText(stats: CacheStats): string {
       formatSize(stats.fileSystem.totalBytes)
     }`,
   ];
-  if (stats.entries > 0) lines.push("", codecTable(stats), "", modelTable(stats), "", ages(stats));
+  if (stats.entries > 0) {
+    lines.push("", codecTable(stats), "", modelTable(stats), "", ages(stats));
+  }
   return lines.join("\n");
 }
 

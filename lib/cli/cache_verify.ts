@@ -45,7 +45,8 @@ export const cacheVerify = command<{ repair?: boolean }>({
     if (rebuilt) context.out.warn(`the old index was set aside as ${rebuilt.setAside}`);
     if (!sound) {
       throw new DifferenceError("cache_damaged", "The cache is damaged", {
-        hint: "nothing wrong is ever answered; mend it now with: op-dbus cache verify --repair",
+        hint:
+          "nothing wrong is ever answered; mend it now with: op-dbus cache verify --repair",
       });
     }
   },
