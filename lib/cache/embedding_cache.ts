@@ -220,19 +220,24 @@ export function verifyCache(
   folder: string,
   options: VerifyOptions = {},
 ): VerifyReport & { rebuilt: RebuildReport | null } {
-  let rebuilt: RebuildReport | null = null;
-  try {
-    EmbeddingCache.open(folder, { readOnly: !options.repair, arenaBytes: 0 }).close();
-  } catch (error) {
-    if (!options.repair || !isRebuildable(error)) throw error;
-    using loose = openLoose(folder, false);
-    rebuilt = rebuildIndex(`${folder}/index.db`, loose, Date.now());
-  }
+  const rebuilt = options.repair ? rebuildIfDamaged(folder) : null;
   using cache = EmbeddingCache.open(folder, {
     readOnly: !options.repair,
     arenaBytes: 0,
   });
   return { ...cache.verify(options), rebuilt };
+}
+
+function rebuildIfDamaged(folder: string): RebuildReport | null {
+  const path = `${folder}/index.db`;
+  try {
+    using index = CacheIndex.open(path);
+    if (index.check().length === 0) return null;
+  } catch (error) {
+    if (!isRebuildable(error)) throw error;
+  }
+  using loose = openLoose(folder, false);
+  return rebuildIndex(path, loose, Date.now());
 }
 
 function openLoose(folder: string, readOnly: boolean): LooseStore {

@@ -1,8 +1,9 @@
 /** The index: one SQLite row per vector, models, and counters that outlive a process. */
 import { DatabaseSync, type StatementSync } from "node:sqlite";
+import { OpError } from "../base/errors.ts";
 import type { ModelIdentity } from "../embed/embedder.ts";
 import type { Durability } from "./loose.ts";
-import { asIndexError } from "./index_errors.ts";
+import { asIndexError, sqliteCode } from "./index_errors.ts";
 import { prepareSchema } from "./index_schema.ts";
 import { KEY_BYTES } from "./key.ts";
 
@@ -10,6 +11,9 @@ import { KEY_BYTES } from "./key.ts";
 export const TEXT_LIMIT = 4096;
 /** How long a writer waits for another process's transaction. */
 const BUSY_TIMEOUT_MS = 30_000;
+const BUSY_POLL_MS = 5;
+/** SQLITE_BUSY. */
+const SQLITE_BUSY = 5;
 /** The write-ahead log is folded into the database past this many pages. */
 const CHECKPOINT_PAGES = 4000;
 
@@ -79,7 +83,7 @@ export class CacheIndex implements Disposable {
     const db = this.#db;
     db.exec(`PRAGMA busy_timeout = ${BUSY_TIMEOUT_MS}`);
     if (this.readOnly) return prepareSchema(db, this.path, true);
-    db.exec("PRAGMA journal_mode = WAL");
+    this.#useWal();
     db.exec(`PRAGMA synchronous = ${durability === "full" ? "FULL" : "NORMAL"}`);
     db.exec(`PRAGMA wal_autocheckpoint = ${CHECKPOINT_PAGES}`);
     db.exec("BEGIN IMMEDIATE");
@@ -89,6 +93,25 @@ export class CacheIndex implements Disposable {
     } catch (error) {
       db.exec("ROLLBACK");
       throw error;
+    }
+  }
+
+  /**
+   * Write-ahead log, so that readers and a writer do not wait for each other. SQLite does
+   * not call its busy handler while two processes change the mode of a new database at
+   * once: it says "locked" at once.
+   */
+  #useWal(): void {
+    const deadline = Date.now() + BUSY_TIMEOUT_MS;
+    for (;;) {
+      try {
+        const row = this.#db.prepare("PRAGMA journal_mode").get();
+        if (row?.journal_mode !== "wal") this.#db.exec("PRAGMA journal_mode = WAL");
+        return;
+      } catch (error) {
+        if (sqliteCode(error) !== SQLITE_BUSY || Date.now() > deadline) throw error;
+        Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, BUSY_POLL_MS);
+      }
     }
   }
 
@@ -211,20 +234,20 @@ export class CacheIndex implements Disposable {
     );
   }
 
-  /** Adds uses to rows; returns the keys that have none. */
-  addAccesses(accesses: Iterable<Access>): Access[] {
-    const unknown: Access[] = [];
-    for (const access of accesses) {
-      const changed = this.run(
-        `UPDATE entries SET hits = hits + ?2, accessed_ms = max(accessed_ms, ?3)
-           WHERE key = ?1`,
-        fromHex(access.key),
-        access.hits,
-        access.accessedMs,
-      );
-      if (changed === 0) unknown.push(access);
-    }
-    return unknown;
+  /**
+   * Adds uses to a row, and what a rebuilt index does not know: the model and the text.
+   * @returns false when there is no such row
+   */
+  addAccess(access: Access, model: number | null): boolean {
+    return this.run(
+      `UPDATE entries SET hits = hits + ?2, accessed_ms = max(accessed_ms, ?3),
+         model = ifnull(model, ?4), text = ifnull(text, ?5) WHERE key = ?1`,
+      fromHex(access.key),
+      access.hits,
+      access.accessedMs,
+      model,
+      access.text.slice(0, TEXT_LIMIT),
+    ) > 0;
   }
 
   /** Adds to a counter that outlives this process. */
@@ -250,8 +273,15 @@ export class CacheIndex implements Disposable {
 
   /** What SQLite finds wrong with its own file; none when it is sound. */
   check(): string[] {
-    return this.all("PRAGMA quick_check(20)").map((row) => String(row.quick_check))
-      .filter((line) => line !== "ok");
+    try {
+      return this.all("PRAGMA quick_check(20)").map((row) => String(row.quick_check))
+        .filter((line) => line !== "ok");
+    } catch (error) {
+      if (error instanceof OpError && error.code === "index_damaged") {
+        return [error.message];
+      }
+      throw error;
+    }
   }
 
   [Symbol.dispose](): void {
@@ -274,8 +304,10 @@ function openReadOnly(path: string): DatabaseSync {
       throw error;
     }
   } catch (error) {
-    const { errcode } = error as { errcode?: number };
-    if (errcode !== undefined && errcode !== 14 && errcode !== 8) throw error;
+    const known = asIndexError(error, path);
+    const tryAsFixed = known instanceof OpError &&
+      (known.code === "index_unreadable" || known.code === "read_only");
+    if (!tryAsFixed) throw error;
     const url = `file:${encodeURIComponent(path).replaceAll("%2F", "/")}?immutable=1`;
     return new DatabaseSync(url, { readOnly: true });
   }

@@ -111,8 +111,9 @@ export class Store {
     const delta = this.#delta();
     if (this.index.readOnly || (this.#accesses.size === 0 && !delta)) return;
     this.index.transaction(() => {
-      for (const access of this.index.addAccesses(this.#accesses.values())) {
-        this.#adopt(access as Access & { room: ModelRoom });
+      for (const access of this.#accesses.values()) {
+        const model = this.index.modelId(access.room.identity);
+        if (!this.index.addAccess(access, model)) this.#adopt(access, model);
       }
       for (const [name, by] of Object.entries(delta ?? {})) this.index.count(name, by);
     });
@@ -130,7 +131,7 @@ export class Store {
     return any ? delta : null;
   }
 
-  #adopt(access: Access & { room: ModelRoom }): void {
+  #adopt(access: Access, model: number | null): void {
     const found = this.loose.readRaw(access.key);
     if (typeof found === "string") return;
     const { header, payload } = found;
@@ -142,7 +143,7 @@ export class Store {
         sizeBytes: payload.length,
         text: access.text,
       },
-      this.index.modelId(access.room.identity),
+      model,
       access.accessedMs,
     );
   }

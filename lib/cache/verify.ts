@@ -47,6 +47,7 @@ export function verify(store: Store, options: VerifyOptions = {}): VerifyReport 
   const { index, loose } = store;
   const repair = options.repair ?? false;
   const indexProblems = index.check();
+  const sound = indexProblems.length === 0;
   const damaged: string[] = [], missing: string[] = [], orphans: string[] = [];
   const files = new Set(loose.keys());
   let checked = 0;
@@ -58,9 +59,10 @@ export function verify(store: Store, options: VerifyOptions = {}): VerifyReport 
     const found = loose.readRaw(key);
     if (found === "missing") continue; // removed meanwhile
     if (found === "damaged") damaged.push(key);
-    else if (!index.has(key)) orphans.push(key);
+    else if (sound && !index.has(key)) orphans.push(key);
   }
-  for (const row of index.iterate("SELECT key FROM entries")) {
+  const rows = sound ? index.iterate("SELECT key FROM entries") : [];
+  for (const row of rows) {
     const bytes = row.key;
     const key = bytes instanceof Uint8Array && bytes.length === KEY_BYTES
       ? bytes.toHex()
@@ -71,7 +73,7 @@ export function verify(store: Store, options: VerifyOptions = {}): VerifyReport 
     }
   }
   const temporaries = loose.staleTemporaries(Date.now());
-  if (repair) {
+  if (repair && sound) {
     store.removing(() => heal(index, loose, { damaged, missing, orphans, temporaries }));
   }
   return {
@@ -81,7 +83,7 @@ export function verify(store: Store, options: VerifyOptions = {}): VerifyReport 
     orphans,
     temporaries,
     index: indexProblems,
-    repaired: repair && indexProblems.length === 0,
+    repaired: repair && sound,
   };
 }
 

@@ -12,6 +12,7 @@ import { config } from "./config.ts";
 import { doctor } from "./doctor.ts";
 import { embed } from "./embed.ts";
 import { init } from "./init.ts";
+import { snapshot } from "./snapshot.ts";
 import { version } from "./version.ts";
 
 /** Every command, by its first word. */
@@ -21,6 +22,7 @@ export const ROUTES = {
   config,
   embed,
   cache,
+  snapshot,
   version,
 };
 

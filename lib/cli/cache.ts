@@ -23,7 +23,7 @@ const get = command<ModelFlag, [string]>({
   positional: { kind: "tuple", parameters: [argument("Text", "TEXT")] },
   async run(context, { model }, text) {
     if (text === "") throw new InputError("empty_text", "Cannot look up an empty text");
-    const cache = await openCache(context);
+    const cache = await openCache(context, true);
     const embedder = await openEmbedder(context, model);
     const found = cache.get(text, embedder.identity);
     if (!found) {
@@ -50,7 +50,7 @@ const search = command<ModelFlag & { count?: number }, [string]>({
     if (query === "") {
       throw new InputError("empty_text", "Cannot search for an empty text");
     }
-    const cache = await openCache(context);
+    const cache = await openCache(context, true);
     const embedder = await openEmbedder(context, model);
     const { matrix } = await embedder.embed([query], { signal: context.signal });
     const k = count ?? DEFAULT_RESULTS;

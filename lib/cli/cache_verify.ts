@@ -4,6 +4,7 @@ import { requireRoot } from "../base/root.ts";
 import type { VerifyReport } from "../cache/verify.ts";
 import { command } from "./command.ts";
 import { toggle } from "./flags.ts";
+import { openCache } from "./open_cache.ts";
 import { progressBar } from "./progress.ts";
 
 /** Keys that are listed by name; the rest is counted. */
@@ -20,7 +21,9 @@ export const cacheVerify = command<{ repair?: boolean }>({
   async run(context, { repair }) {
     const { verifyCache } = await import("../cache/embedding_cache.ts");
     const { isSound } = await import("../cache/verify.ts");
-    requireRoot(context.layout.root);
+    // Not for its rows: a cache that nobody has used yet gets its index.
+    if (!repair) (await openCache(context, true)).close();
+    else requireRoot(context.layout.root);
     const bar = progressBar(context.out, "Verifying", 0, "vectors");
     let report;
     try {

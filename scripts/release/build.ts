@@ -67,7 +67,8 @@ export async function build(folder: string): Promise<Built> {
   await Deno.mkdir(folder, { recursive: true });
   const path = `${folder}/${MAIN}`;
   await output(Deno.execPath(), [
-    ...["bundle", "--quiet", "--minify"],
+    // Names are kept: @stricli/core chooses its messages by an error's class name.
+    ...["bundle", "--quiet", "--minify", "--keep-names"],
     ...EXTERNAL.flatMap((name) => ["--external", name]),
     ...["-o", path, "main.ts"],
   ]);
