@@ -126,7 +126,7 @@ function hasRestic(): boolean {
 }
 
 /** restic takes half a second per command, whatever it does; more by OPDBUS_TEST_ROUNDS. */
-const ROUNDS = Number(Deno.env.get("OPDBUS_TEST_ROUNDS") ?? 12);
+const ROUNDS = Number(Deno.env.get("OPDBUS_TEST_ROUNDS") ?? 8);
 
 Deno.test({
   name: "the real restic keeps the same",
@@ -138,7 +138,7 @@ Deno.test({
       sh("env", ...env, "restic", "-q", "-r", `${folder.path}/repo`, ...args);
     await restic("init");
     await Deno.writeTextFile(`${folder.path}/file`, "x");
-    const random = seeded(7), times = randomHistory(random, 30);
+    const random = seeded(7), times = randomHistory(random, 20);
     for (const timeMs of times) {
       const time = new Date(timeMs).toISOString().slice(0, 19).replace("T", " ");
       await restic("backup", "--host", "h", "--time", time, `${folder.path}/file`);
