@@ -3,7 +3,7 @@ import { parse, TomlError } from "smol-toml";
 import * as v from "valibot";
 import { type KeyPath, TomlPositions } from "./toml_positions.ts";
 import { InvalidFileError, MAX_PROBLEMS, type Problem } from "./problems.ts";
-import { nearest } from "./nearest.ts";
+import { nearest } from "../base/nearest.ts";
 
 /** Largest TOML file that is read. */
 export const MAX_TOML_BYTES = 1024 * 1024;
@@ -87,13 +87,14 @@ export function checkAgainst<S extends v.GenericSchema>(
     const path = (issue.path ?? []).map((item) => item.key as string | number);
     problems.push(document.problem(place(path), issueText(issue)));
   }
-  for (const unknown of unknownKeys(schema, input)) {
+  for (const unknown of unknownKeys(schema as unknown as SchemaNode, input)) {
     if (problems.length >= MAX_PROBLEMS) break;
     const hint = unknown.nearest ? ` (did you mean ${unknown.nearest}?)` : "";
     problems.push(
       document.problem(place(unknown.path), `unknown key${hint}`, "warning"),
     );
   }
+  problems.sort((a, b) => a.line - b.line || a.column - b.column);
   return { value: result.success ? result.output : null, problems };
 }
 
@@ -106,40 +107,44 @@ function issueText(issue: v.BaseIssue<unknown>): string {
 
 interface UnknownKey {
   readonly path: KeyPath;
-  readonly nearest: string | undefined;
+  readonly nearest: string | null;
+}
+
+/** The parts of valibot's schemas that lead to keys; a pipe has its first schema's. */
+interface SchemaNode {
+  readonly type: string;
+  readonly wrapped?: SchemaNode;
+  readonly entries?: Readonly<Record<string, SchemaNode>>;
+  readonly item?: SchemaNode;
+  readonly value?: SchemaNode;
+  readonly options?: readonly SchemaNode[];
 }
 
 /** Keys of the input that no object schema at their place knows. */
-function unknownKeys(schema: unknown, input: unknown, at: KeyPath = []): UnknownKey[] {
-  const s = schema as {
-    type?: string;
-    wrapped?: unknown;
-    entries?: Record<string, unknown>;
-    item?: unknown;
-    value?: unknown;
-    pipe?: unknown[];
-  };
-  if (s.pipe) {
-    return unknownKeys({ ...s, ...(s.pipe[0] as object), pipe: undefined }, input, at);
+function* unknownKeys(
+  schema: SchemaNode | undefined,
+  input: unknown,
+  at: KeyPath = [],
+): Generator<UnknownKey> {
+  if (!schema || typeof input !== "object" || input === null) return;
+  if (schema.wrapped) return yield* unknownKeys(schema.wrapped, input, at);
+  if (schema.options) {
+    const type = Array.isArray(input) ? "array" : "object";
+    const fitting = schema.options.filter((option) => option.type === type);
+    if (fitting.length === 1) yield* unknownKeys(fitting[0], input, at);
+    return;
   }
-  if (s.wrapped) return unknownKeys(s.wrapped, input, at);
-  if (Array.isArray(input)) {
-    return s.type === "array"
-      ? input.flatMap((item, i) => unknownKeys(s.item, item, [...at, i]))
-      : [];
-  }
-  if (typeof input !== "object" || input === null) return [];
-  if (s.type === "record") {
-    return Object.entries(input).flatMap(([key, value]) =>
-      unknownKeys(s.value, value, [...at, key])
-    );
-  }
-  if (s.type !== "object" || !s.entries) return [];
-  const { entries } = s;
-  return Object.entries(input).flatMap(([key, value]) => {
-    if (Object.hasOwn(entries, key)) {
-      return unknownKeys(entries[key], value, [...at, key]);
+  for (const [key, value] of Object.entries(input)) {
+    if (schema.type === "array") {
+      yield* unknownKeys(schema.item, value, [...at, Number(key)]);
+    } else if (schema.type === "record") {
+      yield* unknownKeys(schema.value, value, [...at, key]);
+    } else if (schema.entries) {
+      if (Object.hasOwn(schema.entries, key)) {
+        yield* unknownKeys(schema.entries[key], value, [...at, key]);
+      } else {
+        yield { path: [...at, key], nearest: nearest(key, Object.keys(schema.entries)) };
+      }
     }
-    return [{ path: [...at, key], nearest: nearest(key, Object.keys(entries)) }];
-  });
+  }
 }
