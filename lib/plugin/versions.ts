@@ -26,10 +26,14 @@ export function compareVersions(a: string, b: string): number {
 
 /**
  * True when a version is in a range. A pre-release is only where the range names one of
- * the same release, as npm has it.
+ * the same release, as npm has it, unless it is asked for.
  */
-export function inRange(version: string, range: string): boolean {
-  return semver.satisfies(version, range);
+export function inRange(
+  version: string,
+  range: string,
+  includePrerelease = false,
+): boolean {
+  return semver.satisfies(version, range, { includePrerelease });
 }
 
 /** True for a version such as `2.0.0-rc.1`. */
