@@ -42,9 +42,9 @@ export function usageText(report: (error: OpError) => void): ApplicationText {
         UnsatisfiedFlagError: ({ externalFlagName }) =>
           `Missing value or flag --${externalFlagName}`,
         ArgumentParseError: ({ externalFlagNameOrPlaceholder, input, exception }) =>
-          `Invalid value ${quote(input)} for ${externalFlagNameOrPlaceholder}: ${
-            exception instanceof Error ? exception.message : exception
-          }`,
+          `Invalid value ${quote(input)} for ${
+            flagName(externalFlagNameOrPlaceholder)
+          }: ${exception instanceof Error ? exception.message : exception}`,
       });
       return usage(message, nearest(corrections(error)));
     },
@@ -64,6 +64,11 @@ function corrections(error: ArgumentScannerError): readonly string[] {
   if (!(error instanceof FlagNotFoundError)) return [];
   const near = nearestWord(error.input, ["help", ...Object.keys(GLOBAL_FLAGS)]);
   return near ? [`--${near}`] : [];
+}
+
+/** Placeholders are in capitals, flags are not. */
+function flagName(name: string): string {
+  return name === name.toUpperCase() ? name : `--${name}`;
 }
 
 function quote(text: string): string {
