@@ -160,14 +160,17 @@ export async function openTransport(
         if (event !== "readable") return original(event, listener);
         on.stream.on = original;
         const frames = new Frames(on.stream);
-        return original("readable", () => {
+        const readAll = () => {
           try {
             frames.readAll(receive);
           } catch (error) {
             if (!(error instanceof ProtocolError)) throw error;
             end(`the bus broke the protocol: ${error.message}`);
           }
-        });
+        };
+        // What came in one piece with the handshake's end is announced no second time.
+        queueMicrotask(readAll);
+        return original("readable", readAll);
       };
     };
   });

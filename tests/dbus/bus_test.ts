@@ -276,7 +276,7 @@ Deno.test("a bus that is no bus: nothing there, silence, garbage, refusal", asyn
   await using folder = await tempFolder();
   const path = `${folder.path}/s`;
   await rejectsAs(Bus.connect(`unix:path=${folder.path}/none`), "dbus_unreachable");
-  const refused = "REJECTED EXTERNAL\r\n".repeat(2);
+  const refused = "REJECTED EXTERNAL\r\n";
   for (
     const [answer, expected] of [
       ["", "no answer in time"],
@@ -287,8 +287,11 @@ Deno.test("a bus that is no bus: nothing there, silence, garbage, refusal", asyn
     const listener = Deno.listen({ transport: "unix", path });
     const served = (async () => {
       const connection = await listener.accept();
-      await connection.read(new Uint8Array(1024));
-      if (answer) await connection.write(new TextEncoder().encode(answer));
+      for (const _attempt of [1, 2]) {
+        await connection.read(new Uint8Array(1024));
+        if (answer) await connection.write(new TextEncoder().encode(answer));
+        if (answer !== refused) break;
+      }
       return connection;
     })();
     const error = await rejectsAs(
