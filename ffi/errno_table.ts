@@ -133,4 +133,5 @@ export const ERRNO: Readonly<Record<number, readonly [name: string, text: string
   130: ["EOWNERDEAD", "Owner died"],
   131: ["ENOTRECOVERABLE", "State not recoverable"],
   132: ["ERFKILL", "Operation not possible due to RF-kill"],
+  133: ["EHWPOISON", "Memory page has hardware error"],
 };

@@ -1,0 +1,69 @@
+/**
+ * Every key of the config, in one table: a room adds its rows here and reads them with
+ * `config.get("room.key")`, typed. The environment variable of `cache.arena_size` is
+ * `OPDBUS_CACHE_ARENA_SIZE`; that of the flag-like `root` is `OPDBUS_ROOT`.
+ */
+import { duration, flag, integer, list, path, size, text } from "./config_kinds.ts";
+import { DEFAULT_ROOT } from "./layout.ts";
+
+export const CODECS = ["f32", "f32-zstd", "f16", "int12", "int8"] as const;
+
+/** Keys that stand alone. Each has a default. */
+export const CONFIG_KEYS = {
+  "root": path(DEFAULT_ROOT, "the folder that everything lives under"),
+
+  "embed.model": text("builtin", "the model that embeds when --model is not given"),
+  "embed.device": text("auto", "where ONNX models run", [
+    "auto",
+    "cpu",
+    "cuda",
+    "tensorrt",
+    "webgpu",
+    "wasm",
+  ]),
+  "embed.onnxruntime": path("", "libonnxruntime.so to load instead of the built-in one"),
+  "embed.batch_size": integer(32, "texts per call of the model", 1, 4096),
+
+  "cache.codec": text("int12", "how vectors are stored", CODECS),
+  "cache.durability": text("full", "full: safe on disk before a call answers", [
+    "full",
+    "relaxed",
+  ]),
+  "cache.arena_size": size("256M", "memory for decoded vectors; 0 for none"),
+  "cache.compact_threshold": integer(10_000, "loose files that start a compaction"),
+
+  "snapshot.policy": text("default", "the policy of targets that name none"),
+  "snapshot.default_targets": list(["cache"], "targets of rotate when none is named"),
+} as const;
+
+/** The rules of a retention policy; 0 or empty means the rule is not used. */
+const POLICY_FIELDS = {
+  keep_last: integer(0, "keep the newest N"),
+  keep_hourly: integer(0, "keep the newest of each of N hours"),
+  keep_daily: integer(0, "keep the newest of each of N days"),
+  keep_weekly: integer(0, "keep the newest of each of N weeks"),
+  keep_monthly: integer(0, "keep the newest of each of N months"),
+  keep_quarterly: integer(0, "keep the newest of each of N quarters"),
+  keep_yearly: integer(0, "keep the newest of each of N years"),
+  keep_within: duration("0", "keep everything this young"),
+  keep_within_hourly: duration("0", "keep one per hour this far back"),
+  keep_within_daily: duration("0", "keep one per day this far back"),
+  keep_within_weekly: duration("0", "keep one per week this far back"),
+  keep_within_monthly: duration("0", "keep one per month this far back"),
+  keep_within_quarterly: duration("0", "keep one per quarter this far back"),
+  keep_within_yearly: duration("0", "keep one per year this far back"),
+  min_age: duration("0", "never delete anything younger"),
+  keep_min: integer(1, "never fewer than this, whatever the rest says", 1),
+  free_space_min: size("0", "prune further, down to keep_min, below this much free"),
+} as const;
+
+/** Tables whose entries the user names: `[snapshot.targets.home]`. */
+export const CONFIG_TABLES = {
+  "snapshot.targets": {
+    path: path("", "the subvolume to snapshot"),
+    folder: path("", "where its snapshots go; default @NAME-snapshots under the root"),
+    policy: text("", "name of its policy"),
+    allow_nested: flag(false, "snapshot it although it holds nested subvolumes"),
+  },
+  "snapshot.policies": POLICY_FIELDS,
+} as const;

@@ -1,0 +1,81 @@
+/** From arguments to an exit code. */
+import { ExitCode, run } from "@stricli/core";
+import { EXIT } from "../base/errors.ts";
+import { application } from "./app.ts";
+import type { Session } from "./command.ts";
+import { interrupted, outputFor } from "./context.ts";
+import { splitLeadingGlobals } from "./globals.ts";
+import { ClosedPipeError, type Output } from "./output.ts";
+import { placeGlobals, usageText } from "./usage.ts";
+
+/**
+ * Runs one command line.
+ *
+ * @param args without the program's name
+ * @returns the exit code
+ */
+export async function main(args: readonly string[]): Promise<number> {
+  const controller = new AbortController();
+  const session: Session = { signal: controller.signal };
+  const release = stopOnSignals(controller);
+  const fallback = outputFor({
+    json: args.includes("--json"),
+    verbose: args.includes("--verbose") || args.includes("-v"),
+  });
+  const out = (): Output => session.context?.out ?? fallback;
+  const state: { failure?: unknown } = {};
+  const app = application(
+    usageText((error) => out().error(error)),
+    (error) => {
+      state.failure = error;
+      return EXIT.failed;
+    },
+  );
+  const process = {
+    stdout: {
+      write(text: string) {
+        try {
+          fallback.bytes(new TextEncoder().encode(text));
+        } catch (error) {
+          state.failure = error; // @stricli/core would print it with its stack
+        }
+      },
+    },
+    stderr: { write: (text: string) => void (text.trim() && out().note(text.trimEnd())) },
+    exitCode: undefined as number | undefined,
+  };
+  const { leading, rest } = splitLeadingGlobals(args);
+  await run(app, placeGlobals(app, leading, rest), { process, session } as never);
+  release();
+  if (state.failure !== undefined) return reportFailure(state.failure, out());
+  return exitCodeOf(process.exitCode);
+}
+
+function reportFailure(failure: unknown, out: Output): number {
+  if (failure instanceof ClosedPipeError) return EXIT.done;
+  return out.error(failure).exitCode;
+}
+
+/** Maps @stricli/core's own (negative) codes to the contract's. */
+function exitCodeOf(code: number | undefined): number {
+  switch (code) {
+    case ExitCode.UnknownCommand:
+    case ExitCode.InvalidArgument:
+      return EXIT.usage;
+    default:
+      return code === undefined || code >= 0 ? code ?? EXIT.done : EXIT.failed;
+  }
+}
+
+/** The first SIGINT, SIGTERM or SIGHUP asks the command to stop; a second one insists. */
+function stopOnSignals(controller: AbortController): () => void {
+  const handlers = (["SIGINT", "SIGTERM", "SIGHUP"] as const).map((signal) => {
+    const handler = () => {
+      if (controller.signal.aborted) Deno.exit(EXIT.interrupted);
+      controller.abort(interrupted(signal));
+    };
+    Deno.addSignalListener(signal, handler);
+    return () => Deno.removeSignalListener(signal, handler);
+  });
+  return () => handlers.forEach((remove) => remove());
+}

@@ -1,0 +1,103 @@
+/**
+ * What a file in scripts/bench/ is made of. A figure alone says little about a shared
+ * machine, so a bench measures its peer (the baseline, the kernel's own tool, the seed's
+ * way) interleaved with the product in the same run and reports both as a ratio.
+ *
+ * A bench file exports `benches: Bench[]` and does nothing at import: scripts/bench.ts
+ * imports every file to list the names, and heavy modules belong inside `run`.
+ */
+
+/** One figure, as `deno task bench --json` prints it. */
+export interface Row {
+  /** `<bench>` or `<bench>/<case>`, stable over releases. */
+  name: string;
+  /** The product's median. */
+  value: number;
+  /** What `value` is in: `ms`, `µs`, `texts/s`, `MB`, … */
+  unit: string;
+  /** Which way is good. */
+  better: "lower" | "higher";
+  /** What it was measured against in the same run, in words; null for none. */
+  peer: string | null;
+  /** `value` divided by the peer's median, same unit; null for no peer. */
+  ratio: number | null;
+}
+
+/** What a bench gets from the frame. */
+export interface BenchContext {
+  /** An empty folder on the file system of $TMPDIR, removed after the bench. */
+  readonly scratch: string;
+  /** Says something to the person watching (standard error); never a figure. */
+  note(line: string): void;
+}
+
+/** One measurement that can be run by name. */
+export interface Bench {
+  readonly name: string;
+  /** One line for `--list`. */
+  readonly about: string;
+  run(context: BenchContext): Promise<Row[]>;
+}
+
+/** One thing to time: the product's way or its peer's. */
+export type Candidate = () => unknown | Promise<unknown>;
+
+/** How often {@link sideBySide} runs each candidate. */
+export interface Rounds {
+  /** Timed rounds; odd, so that the median is one of them. Default 11. */
+  readonly rounds?: number;
+  /** Rounds before those, not counted: caches, JIT. Default 2. */
+  readonly warmup?: number;
+  /** Calls within one round, for what takes microseconds. Default 1. */
+  readonly calls?: number;
+}
+
+/** The middle value (mean of the two middle ones for an even count). */
+export function median(values: readonly number[]): number {
+  if (values.length === 0) throw new RangeError("Median of nothing");
+  const sorted = [...values].sort((a, b) => a - b);
+  const half = sorted.length >> 1;
+  return sorted.length % 2 ? sorted[half]! : (sorted[half - 1]! + sorted[half]!) / 2;
+}
+
+/**
+ * Times candidates in turn (A, B, A, B, …), so that a slow moment of the machine hits
+ * all of them alike.
+ *
+ * @returns the median of each, in milliseconds per call, in the candidates' order
+ */
+export async function sideBySide(
+  candidates: readonly Candidate[],
+  { rounds = 11, warmup = 2, calls = 1 }: Rounds = {},
+): Promise<number[]> {
+  const times: number[][] = candidates.map(() => []);
+  for (let round = -warmup; round < rounds; round++) {
+    for (const [index, candidate] of candidates.entries()) {
+      const start = performance.now();
+      for (let call = 0; call < calls; call++) {
+        const result = candidate();
+        if (result instanceof Promise) await result;
+      }
+      if (round >= 0) times[index]!.push((performance.now() - start) / calls);
+    }
+  }
+  return times.map(median);
+}
+
+/** A row from a product's and a peer's median in the same unit. */
+export function row(
+  name: string,
+  unit: string,
+  better: Row["better"],
+  value: number,
+  peer?: { name: string; value: number },
+): Row {
+  return {
+    name,
+    value,
+    unit,
+    better,
+    peer: peer?.name ?? null,
+    ratio: peer ? value / peer.value : null,
+  };
+}
