@@ -17,14 +17,8 @@ import {
 } from "./call.ts";
 import { Gate } from "./gate.ts";
 import { type SignalHandler, type SignalRule, Signals } from "./signals.ts";
-import {
-  ERROR,
-  type Message,
-  METHOD_RETURN,
-  openTransport,
-  SIGNAL,
-  type Transport,
-} from "./transport.ts";
+import { ERROR, type Message, METHOD_RETURN, SIGNAL } from "./message.ts";
+import { openTransport, type Transport } from "./transport.ts";
 import type { Json } from "./value.ts";
 
 export type { Call, CallOptions, Reply } from "./call.ts";

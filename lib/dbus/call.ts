@@ -1,7 +1,7 @@
 /** One method call: its parts, its answer, its errors. */
 import { BusError, callError, hintOf, oneLine, replyError } from "./bus_error.ts";
 import { isBusName, isInterfaceName, isMemberName, isObjectPath } from "./names.ts";
-import { isBadReply, type Message, METHOD_CALL } from "./transport.ts";
+import { isBadReply, type Message, METHOD_CALL } from "./message.ts";
 import { ProtocolError } from "./unmarshal.ts";
 import { type Json, ValueError } from "./value.ts";
 

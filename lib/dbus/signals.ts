@@ -2,7 +2,7 @@
 import type { Bus } from "./bus.ts";
 import { BusError } from "./bus_error.ts";
 import { isBusName, isInterfaceName, isMemberName, isObjectPath } from "./names.ts";
-import type { Message } from "./transport.ts";
+import type { Message } from "./message.ts";
 import { type Json, ValueError } from "./value.ts";
 
 /** Which signals. Everything given must match. */
