@@ -8,6 +8,7 @@ import {
 import type { CliContext } from "./command.ts";
 import { GLOBAL_HELP } from "./globals.ts";
 import { cache } from "./cache.ts";
+import { completions } from "./completions.ts";
 import { config } from "./config.ts";
 import { doctor } from "./doctor.ts";
 import { embed } from "./embed.ts";
@@ -23,6 +24,7 @@ export const ROUTES = {
   embed,
   cache,
   snapshot,
+  completions,
   version,
 };
 
