@@ -11,6 +11,7 @@ import { cache } from "./cache.ts";
 import { completions } from "./completions.ts";
 import { config } from "./config.ts";
 import { doctor } from "./doctor.ts";
+import { help } from "./help.ts";
 import { embed } from "./embed.ts";
 import { init } from "./init.ts";
 import { model } from "./model.ts";
@@ -26,6 +27,7 @@ export const ROUTES = {
   cache,
   model,
   snapshot,
+  help,
   completions,
   version,
 };
