@@ -8,8 +8,10 @@ import {
 import type { CliContext } from "./command.ts";
 import { GLOBAL_HELP } from "./globals.ts";
 import { cache } from "./cache.ts";
+import { completions } from "./completions.ts";
 import { config } from "./config.ts";
 import { doctor } from "./doctor.ts";
+import { help } from "./help.ts";
 import { embed } from "./embed.ts";
 import { init } from "./init.ts";
 import { model } from "./model.ts";
@@ -25,6 +27,8 @@ export const ROUTES = {
   cache,
   model,
   snapshot,
+  help,
+  completions,
   version,
 };
 

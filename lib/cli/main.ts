@@ -2,6 +2,7 @@
 import { ExitCode, run } from "@stricli/core";
 import { EXIT } from "../base/errors.ts";
 import { application } from "./app.ts";
+import { COMPLETE_WORD } from "./completions.ts";
 import type { Session } from "./command.ts";
 import { interrupted, outputFor } from "./context.ts";
 import { splitLeadingGlobals } from "./globals.ts";
@@ -15,6 +16,7 @@ import { placeGlobals, usageText } from "./usage.ts";
  * @returns the exit code
  */
 export async function main(args: readonly string[]): Promise<number> {
+  if (args[0] === COMPLETE_WORD) return await completeForShell(args.slice(1));
   const controller = new AbortController();
   const session: Session = { signal: controller.signal };
   const release = stopOnSignals(controller);
@@ -49,6 +51,13 @@ export async function main(args: readonly string[]): Promise<number> {
   release();
   if (state.failure !== undefined) return reportFailure(state.failure, out());
   return exitCodeOf(process.exitCode);
+}
+
+/** A Tab in a shell: not a command, so that it is fast and says nothing of its own. */
+async function completeForShell(words: readonly string[]): Promise<number> {
+  const { answerShell } = await import("./completions.ts");
+  outputFor({}).bytes(new TextEncoder().encode(await answerShell(words)));
+  return EXIT.done;
 }
 
 function reportFailure(failure: unknown, out: Output): number {
