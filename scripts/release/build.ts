@@ -2,8 +2,8 @@
 
 const REPO = new URL("../../", import.meta.url).pathname;
 
-/** Name of the program's bundle, inside the executable and beside it. */
-export const MAIN = "app.js";
+/** The program's first module, inside the executable; what it loads later lies beside it. */
+export const MAIN = "main.js";
 
 /** Optional native parts of dbus-next that are never there; it works without them. */
 const EXTERNAL = ["x11", "usocket", "debug"];
@@ -70,23 +70,36 @@ export async function commitOf(): Promise<string | null> {
   }
 }
 
-/** Bundles main.ts and collects the assets in `folder`, which is made. */
+/**
+ * Bundles main.ts and collects the assets in `folder`, which is made.
+ *
+ * The bundle is split where modules are imported lazily: in one file, everything that any
+ * of them imports from node: would be loaded at every start.
+ */
 export async function build(folder: string): Promise<Built> {
   await Deno.mkdir(folder, { recursive: true });
-  const path = `${folder}/${MAIN}`;
   await output(Deno.execPath(), [
     // Names are kept: @stricli/core chooses its messages by an error's class name.
-    ...["bundle", "--quiet", "--minify", "--keep-names"],
+    ...["bundle", "--quiet", "--minify", "--keep-names", "--code-splitting"],
     ...EXTERNAL.flatMap((name) => ["--external", name]),
-    ...["-o", path, "main.ts"],
+    ...["--outdir", folder, "main.ts"],
   ]);
   const commit = await commitOf();
-  const code = await Deno.readTextFile(path);
-  const leaked = code.includes(REPO);
-  if (leaked) throw new Error(`The bundle contains the builder's path ${REPO}`);
-  const stamped = code.replaceAll("@COMMIT@", commit ?? "@COMMIT@");
-  await Deno.writeTextFile(path, REQUIRE + stamped);
-  return { folder, assets: [], version: await projectVersion(), commit };
+  const names = [...Deno.readDirSync(folder)].map(({ name }) => name).sort();
+  for (const name of names) {
+    const path = `${folder}/${name}`;
+    const code = await Deno.readTextFile(path);
+    if (code.includes(REPO)) {
+      throw new Error(`The bundle contains the builder's path ${REPO} (in ${name})`);
+    }
+    const stamped = code.replaceAll("@COMMIT@", commit ?? "@COMMIT@");
+    await Deno.writeTextFile(
+      path,
+      (/typeof require\b/.test(code) ? REQUIRE : "") + stamped,
+    );
+  }
+  const assets = names.filter((name) => name !== MAIN);
+  return { folder, assets, version: await projectVersion(), commit };
 }
 
 async function projectVersion(): Promise<string> {
