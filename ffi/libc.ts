@@ -9,17 +9,40 @@ import { openSystemLibrary } from "./library.ts";
 import { LIBC_SYMBOLS } from "./libc_symbols.ts";
 import { SysError } from "./errno.ts";
 
-/** The libc handle. For the other files of ffi/; callers outside use the wrappers. */
-export const libc = openSystemLibrary("libc.so.6", LIBC_SYMBOLS);
-export const sys = libc.symbols;
+/**
+ * libc's functions. Each is looked up at its first use, because a start of the program
+ * needs three of the sixty and looking all of them up takes 7 ms.
+ */
+export const sys = lazySymbols();
 
-const errnoPointer = sys.__errno_location();
-if (errnoPointer === null) throw new Error("__errno_location() returned NULL");
-const errnoView = new Int32Array(Deno.UnsafePointerView.getArrayBuffer(errnoPointer, 4));
+function lazySymbols(): Deno.DynamicLibrary<typeof LIBC_SYMBOLS>["symbols"] {
+  const table = {};
+  for (const [name, definition] of Object.entries(LIBC_SYMBOLS)) {
+    const look = () => {
+      // First, so that no lookup stands between a failed call and the errno read.
+      errnoView ??= openErrno();
+      const { symbols } = openSystemLibrary("libc.so.6", { [name]: definition });
+      Object.defineProperty(table, name, { value: symbols[name], enumerable: true });
+      return symbols[name];
+    };
+    Object.defineProperty(table, name, { get: look, configurable: true });
+  }
+  return table as Deno.DynamicLibrary<typeof LIBC_SYMBOLS>["symbols"];
+}
+
+let errnoView: Int32Array<ArrayBuffer> | undefined;
+
+function openErrno(): Int32Array<ArrayBuffer> {
+  const { __errno_location } = LIBC_SYMBOLS;
+  const { symbols } = openSystemLibrary("libc.so.6", { __errno_location });
+  const pointer = symbols.__errno_location();
+  if (pointer === null) throw new Error("__errno_location() returned NULL");
+  return new Int32Array(Deno.UnsafePointerView.getArrayBuffer(pointer, 4));
+}
 
 /** This thread's errno. Only meaningful right after a failed call in this file's style. */
 export function errno(): number {
-  return errnoView[0]!;
+  return errnoView![0]!;
 }
 
 /** Paths are bytes to the kernel; a string stands for its UTF-8. */
@@ -58,14 +81,14 @@ export function printable(path: BytePath): string {
  */
 export function check(result: number, call: string, path: BytePath = ""): number {
   if (result >= 0) return result;
-  const number = errnoView[0]!;
+  const number = errno();
   throw new SysError(call, printable(path), number);
 }
 
 /** {@link check} for calls that return 64 bits. */
 export function checkSize(result: bigint, call: string, path: BytePath = ""): number {
   if (result >= 0n) return Number(result);
-  const number = errnoView[0]!;
+  const number = errno();
   throw new SysError(call, printable(path), number);
 }
 

@@ -7,12 +7,24 @@ import {
 } from "@stricli/core";
 import type { CliContext } from "./command.ts";
 import { GLOBAL_HELP } from "./globals.ts";
+import { cache } from "./cache.ts";
 import { config } from "./config.ts";
+import { doctor } from "./doctor.ts";
+import { embed } from "./embed.ts";
+import { init } from "./init.ts";
+import { model } from "./model.ts";
+import { snapshot } from "./snapshot.ts";
 import { version } from "./version.ts";
 
 /** Every command, by its first word. */
 export const ROUTES = {
+  init,
+  doctor,
   config,
+  embed,
+  cache,
+  model,
+  snapshot,
   version,
 };
 

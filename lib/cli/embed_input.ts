@@ -39,6 +39,7 @@ export function textsOfArguments(texts: readonly string[]): InputText[] {
  * @param file path, or `-` for standard input
  * @param jsonl each line is a JSON string or an object with `text` and perhaps `id`
  * @param stats counts the empty lines, which are left out
+ * @param signal ends the reading, also while it waits for a slow writer
  * @throws {InputError} on invalid UTF-8 or JSON (with the line), an over-long line, a
  *   missing file or a folder
  */
@@ -46,10 +47,11 @@ export async function* textsOfFile(
   file: string,
   jsonl: boolean,
   stats: InputStats,
+  signal?: AbortSignal,
 ): AsyncGenerator<InputText> {
   const name = file === "-" ? "standard input" : file;
   let line = 0;
-  for await (const bytes of linesOf(file, name)) {
+  for await (const bytes of linesOf(file, name, signal)) {
     line += 1;
     const text = decodeLine(bytes, name, line);
     if (text.trim() === "") {
@@ -96,10 +98,14 @@ function parseJsonLine(text: string, name: string, line: number): InputText {
 }
 
 /** The lines of a file as bytes, without their ends; holds one line at a time. */
-async function* linesOf(file: string, name: string): AsyncGenerator<Uint8Array> {
+async function* linesOf(
+  file: string,
+  name: string,
+  signal: AbortSignal | undefined,
+): AsyncGenerator<Uint8Array> {
   let rest: Uint8Array[] = [];
   let restBytes = 0;
-  for await (const chunk of chunksOf(file, name)) {
+  for await (const chunk of chunksOf(file, name, signal)) {
     let start = 0;
     for (;;) {
       const end = chunk.indexOf(0x0a, start);
@@ -115,18 +121,37 @@ async function* linesOf(file: string, name: string): AsyncGenerator<Uint8Array> 
   if (restBytes > 0) yield join(rest, restBytes);
 }
 
-async function* chunksOf(file: string, name: string): AsyncGenerator<Uint8Array> {
+async function* chunksOf(
+  file: string,
+  name: string,
+  signal: AbortSignal | undefined,
+): AsyncGenerator<Uint8Array> {
   const doing = `Cannot read ${name}`;
-  let stream: ReadableStream<Uint8Array>;
+  let reader: ReadableStreamDefaultReader<Uint8Array>;
   try {
-    stream = file === "-" ? Deno.stdin.readable : (await Deno.open(file)).readable;
+    const stream = file === "-" ? Deno.stdin.readable : (await Deno.open(file)).readable;
+    reader = stream.getReader();
   } catch (error) {
     throw inputError(error, doing);
   }
+  // A pending read of a terminal or pipe would otherwise hold Ctrl-C back.
+  const stop = () => void reader.cancel();
+  signal?.addEventListener("abort", stop, { once: true });
+  let broken = false; // a broken stream cannot be cancelled: it throws again
   try {
-    yield* stream;
+    for (;;) {
+      const { done, value } = await reader.read();
+      signal?.throwIfAborted();
+      if (done) return;
+      yield value;
+    }
   } catch (error) {
+    if (signal?.aborted) throw signal.reason;
+    broken = true;
     throw inputError(error, doing);
+  } finally {
+    signal?.removeEventListener("abort", stop);
+    if (!broken) await reader.cancel();
   }
 }
 

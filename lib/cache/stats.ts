@@ -1,0 +1,125 @@
+/** What the cache holds and did. */
+import { statfs } from "../../ffi/stat.ts";
+import { codecById } from "./codec.ts";
+import { totals } from "./clean.ts";
+import { statAt } from "../../ffi/stat.ts";
+import { AT_FDCWD } from "../../ffi/files.ts";
+import { isSysError } from "../../ffi/errno.ts";
+import type { SessionCounts, Store } from "./store.ts";
+
+/** One codec's share. */
+export interface CodecShare {
+  readonly codec: string;
+  readonly entries: number;
+  readonly bytes: number;
+  /** What the same vectors take as float32. */
+  readonly plainBytes: number;
+}
+
+/** One model's share. */
+export interface ModelShare {
+  readonly name: string;
+  readonly digest: string;
+  readonly dimensions: number;
+  readonly entries: number;
+}
+
+/** How many entries were last used within `upToMs` (and not within the one before). */
+export interface AgeShare {
+  readonly upToMs: number | null;
+  readonly entries: number;
+}
+
+/** The numbers of `cache stats`. */
+export interface CacheStats {
+  readonly entries: number;
+  readonly vectorBytes: number;
+  readonly looseFiles: number;
+  readonly indexBytes: number;
+  readonly codecs: readonly CodecShare[];
+  readonly models: readonly ModelShare[];
+  readonly ages: readonly AgeShare[];
+  /** Since this cache was opened. */
+  readonly session: SessionCounts;
+  /** Since it was made, all processes; as of their last flush. */
+  readonly lifetime: SessionCounts;
+  readonly fileSystem: { readonly totalBytes: number; readonly availableBytes: number };
+}
+
+const HOUR_MS = 3_600_000, DAY_MS = 24 * HOUR_MS;
+const AGES_MS = [HOUR_MS, DAY_MS, 7 * DAY_MS, 30 * DAY_MS, 90 * DAY_MS];
+
+/** Collects the numbers. */
+export function stats(store: Store, nowMs = Date.now()): CacheStats {
+  const { entries, bytes } = totals(store.index);
+  const { totalBytes, availableBytes } = statfs(store.loose.path);
+  return {
+    entries,
+    vectorBytes: bytes,
+    looseFiles: store.loose.keys().length,
+    indexBytes: sizeOf(store.index.path) + sizeOf(`${store.index.path}-wal`),
+    codecs: codecs(store),
+    models: models(store),
+    ages: ages(store, nowMs),
+    session: { ...store.counts },
+    lifetime: lifetime(store),
+    fileSystem: { totalBytes, availableBytes },
+  };
+}
+
+function codecs(store: Store): CodecShare[] {
+  return store.index.all(
+    `SELECT codec, count(*) AS entries, sum(size_bytes) AS bytes,
+       sum(dimensions) * 4 AS plain FROM entries GROUP BY codec ORDER BY codec`,
+  ).map((row) => ({
+    codec: codecById(Number(row.codec))?.name ?? `codec ${row.codec}`,
+    entries: Number(row.entries),
+    bytes: Number(row.bytes),
+    plainBytes: Number(row.plain),
+  }));
+}
+
+function models(store: Store): ModelShare[] {
+  return store.index.all(
+    `SELECT ifnull(m.name, 'unknown') AS name, ifnull(m.digest, '') AS digest,
+       e.dimensions AS dimensions, count(*) AS entries
+       FROM entries e LEFT JOIN models m ON m.id = e.model
+       GROUP BY m.id, e.dimensions ORDER BY entries DESC, name`,
+  ).map((row) => ({
+    name: String(row.name),
+    digest: String(row.digest),
+    dimensions: Number(row.dimensions),
+    entries: Number(row.entries),
+  }));
+}
+
+function ages(store: Store, nowMs: number): AgeShare[] {
+  const limits = [...AGES_MS, null];
+  const cases = AGES_MS.map((age, i) => `WHEN accessed_ms >= ${nowMs - age} THEN ${i}`);
+  const rows = store.index.all(
+    `SELECT CASE ${cases.join(" ")} ELSE ${AGES_MS.length} END AS bucket,
+       count(*) AS entries FROM entries GROUP BY bucket`,
+  );
+  return limits.map((upToMs, i) => ({
+    upToMs,
+    entries: Number(rows.find((row) => Number(row.bucket) === i)?.entries ?? 0),
+  }));
+}
+
+function lifetime(store: Store): SessionCounts {
+  const counts = { ...store.counts };
+  for (const name of Object.keys(counts) as (keyof SessionCounts)[]) {
+    const row = store.index.get("SELECT value FROM counters WHERE name = ?", name);
+    counts[name] = Number(row?.value ?? 0);
+  }
+  return counts;
+}
+
+function sizeOf(path: string): number {
+  try {
+    return statAt(AT_FDCWD, path).sizeBytes;
+  } catch (error) {
+    if (isSysError(error, "ENOENT")) return 0;
+    throw error;
+  }
+}

@@ -1,0 +1,49 @@
+/**
+ * The Deno permissions that op-dbus runs with, each with its reason; scripts/compile.ts
+ * builds them into the executable. They are a guard rail against mistakes in libraries,
+ * not a boundary: whoever may call into libc may do what the process may do. The boundary
+ * is the user the program runs as, and the unit file of the daemon.
+ */
+export interface Permission {
+  readonly flag: string;
+  readonly reason: string;
+}
+
+export const PERMISSIONS: readonly Permission[] = [
+  {
+    flag: "--allow-ffi",
+    // Not scoped: a scope by bare name would load a library planted in the working
+    // folder; ffi/ itself opens libraries by absolute path only.
+    reason: "btrfs ioctls, openat2, renameat2, mmap, flock, CPU and memory policy",
+  },
+  {
+    flag: "--allow-read",
+    reason: "the root, state files, models, packages: wherever the user says they are",
+  },
+  {
+    flag: "--allow-write",
+    reason: "the root, and output files wherever the user wants them",
+  },
+  {
+    flag: "--allow-env",
+    reason: "OPDBUS_* settings, NO_COLOR, TERM, DBUS_*_BUS_ADDRESS; all names are read " +
+      "once to tell a mistyped OPDBUS_ variable",
+  },
+  {
+    flag: "--allow-net",
+    reason: "the D-Bus socket, downloads of packages and models, `serve`",
+  },
+  {
+    flag: "--allow-sys=uid,gid,hostname,osRelease,systemMemoryInfo,cpus,statfs",
+    reason: "D-Bus authentication (uid), doctor's report, memory limits",
+  },
+  {
+    flag: "--allow-run=mkfs.btrfs,/usr/sbin/mkfs.btrfs,/sbin/mkfs.btrfs",
+    reason: "`init --loopback` formats its image with it; nothing else is ever started",
+  },
+];
+
+/** The flags alone. */
+export function permissionFlags(): string[] {
+  return PERMISSIONS.map(({ flag }) => flag);
+}

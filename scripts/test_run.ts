@@ -1,0 +1,117 @@
+/**
+ * The part of scripts/test that runs on Deno: chooses the files, runs `deno test` over the
+ * sources, then the command line's tests over the compiled executable, and adds up what
+ * the JUnit reports say. The last line is `N passed, N failed[, N skipped]`.
+ */
+import { add, emptyCounts, parseJUnit, summaryLine } from "./lib/junit.ts";
+import type { Counts } from "./lib/junit.ts";
+import { chooseFiles, testFiles } from "./lib/test_groups.ts";
+
+const REPO = new URL("../", import.meta.url).pathname;
+const TMPDIR = Deno.env.get("TMPDIR") ?? "/tmp";
+const EXECUTABLE = `${REPO}dist/op-dbus`;
+
+/** Runs `deno test` over the files and reads its report. */
+async function runTests(
+  title: string,
+  files: string[],
+  env: Record<string, string> = {},
+): Promise<Counts> {
+  const total = emptyCounts();
+  if (files.length === 0) return total;
+  console.log(`\n== ${title}: ${files.length} files`);
+  const report = `${TMPDIR}/junit-${crypto.randomUUID()}.xml`;
+  const extra = Deno.env.get("OPDBUS_TEST_FLAGS")?.split(" ").filter(Boolean) ?? [];
+  const { code } = await new Deno.Command(Deno.execPath(), {
+    args: ["test", "-A", "--no-prompt", `--junit-path=${report}`, ...extra, ...files],
+    cwd: REPO,
+    env: { NO_COLOR: "1", ...env },
+    stdin: "null",
+    stdout: "inherit",
+    stderr: "inherit",
+  }).spawn().status;
+  add(total, await readReport(report, title));
+  // A module that does not load, a leak between tests, a crash: no test case to blame.
+  if (code !== 0 && total.failed.length === 0) {
+    total.failed.push(`${title}: deno test ended with status ${code}`);
+  }
+  return total;
+}
+
+async function readReport(path: string, title: string): Promise<Counts> {
+  try {
+    return parseJUnit(await Deno.readTextFile(path));
+  } catch (error) {
+    if (!(error instanceof Deno.errors.NotFound)) throw error;
+    return { ...emptyCounts(), failed: [`${title}: deno test left no report`] };
+  }
+}
+
+async function compile(): Promise<boolean> {
+  console.log("\n== compile: dist/op-dbus, which the next tests run");
+  const { success } = await new Deno.Command(Deno.execPath(), {
+    args: ["run", "-A", "--no-prompt", "scripts/compile.ts"],
+    cwd: REPO,
+    stdin: "null",
+    stdout: "inherit",
+    stderr: "inherit",
+  }).spawn().status;
+  return success;
+}
+
+/**
+ * The executable unpacks its runtime into the user's cache at its first run. What these
+ * tests add there goes when they end; what was there before stays.
+ */
+function removeWhatUnpacks(): Disposable {
+  const folder = Deno.uid() === 0
+    ? "/var/cache/op-dbus"
+    : `${Deno.env.get("HOME") ?? "/nonexistent"}/.cache/op-dbus`;
+  const before = namesIn(folder);
+  return {
+    [Symbol.dispose]() {
+      const now = namesIn(folder) ?? [];
+      for (const name of now.filter((name) => !before?.includes(name))) {
+        Deno.removeSync(`${folder}/${name}`, { recursive: true });
+      }
+      if (!before && now.length > 0) Deno.removeSync(folder);
+    },
+  };
+}
+
+function namesIn(folder: string): string[] | undefined {
+  try {
+    return [...Deno.readDirSync(folder)].map(({ name }) => name);
+  } catch (error) {
+    if (error instanceof Deno.errors.NotFound) return undefined;
+    throw error;
+  }
+}
+
+function tell(counts: Counts): void {
+  console.log("");
+  for (const name of counts.skipped) console.log(`skipped: ${name}`);
+  for (const name of counts.failed) console.log(`failed: ${name}`);
+  console.log(summaryLine(counts));
+}
+
+async function main(wanted: string[]): Promise<number> {
+  const { source, binary, executable } = chooseFiles(testFiles(REPO), wanted);
+  if (source.length + binary.length + executable.length === 0) {
+    console.error(`No tests match: ${wanted.join(" ")}`);
+    return 2;
+  }
+  const total = await runTests("sources", source);
+  if (binary.length + executable.length > 0) {
+    if (await compile()) {
+      using _unpacked = removeWhatUnpacks();
+      const env = { OPDBUS_TEST_EXE: EXECUTABLE };
+      add(total, await runTests("executable", binary, env));
+      add(total, await runTests("command line on the executable", executable, env));
+    } else total.failed.push("compile: no executable was made");
+  }
+  tell(total);
+  return total.failed.length === 0 ? 0 : 1;
+}
+
+if (import.meta.main) Deno.exit(await main(Deno.args));
