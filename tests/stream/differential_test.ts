@@ -26,6 +26,9 @@ const GENERATOR = new URL("../support/tree_generator.py", import.meta.url).pathn
 /** Random moves make links leave their tree, which a plugin's may not. */
 const MOVED_LINKS = { ...PLUGIN_POLICY, symlinks: "any" as const };
 
+/** And make folders deeper than a plugin's. */
+const DEEP = { ...PLUGIN_LIMITS, depth: 1000 };
+
 interface Places {
   readonly root: string;
   readonly ours: string;
@@ -108,7 +111,7 @@ async function receiveAll(
 
   const policy = host
     ? { policy: HOST_POLICY, limits: HOST_LIMITS, parent: parentsInFolder(ours) }
-    : { policy: MOVED_LINKS, limits: PLUGIN_LIMITS, parent: records.find };
+    : { policy: MOVED_LINKS, limits: DEEP, parent: records.find };
   const source = seed % 5 === 2
     ? chunksSource((await Deno.open(stream)).readable, name)
     : fileSource(stream);
@@ -147,6 +150,7 @@ async function plainToo(name: string, stream: string, digest: string, places: Pl
     folder: places.plain,
     plain: true,
     policy: MOVED_LINKS,
+    limits: DEEP,
     parent,
   });
   assertEquals(got.kind, "plain");
