@@ -1,7 +1,9 @@
 /** Finding blocks: filters and plain text. */
-import { InputError } from "../base/errors.ts";
+import { InputError, OpError } from "../base/errors.ts";
 import { type Block, blockText } from "./block.ts";
-import type { ChainReader } from "./reader.ts";
+import { type ChainReader, pause } from "./reader.ts";
+
+const BLOCKS_PER_TURN = 512;
 
 /** Which blocks; what is left out does not matter. */
 export interface BlockFilter {
@@ -118,4 +120,33 @@ function keepBest(found: Found[], limit: number): Found[] {
   );
   found.length = Math.min(found.length, limit);
   return found;
+}
+
+/**
+ * The number of the only block whose hash begins so.
+ * @throws {OpError} `no_such_block`; {InputError} `ambiguous_hash`
+ */
+export async function findByPrefix(
+  reader: ChainReader,
+  prefix: string,
+  signal?: AbortSignal,
+): Promise<number> {
+  const found: number[] = [];
+  for (let number = 0; number < reader.size; number++) {
+    if (number % BLOCKS_PER_TURN === 0) await pause(signal);
+    if (reader.readRaw(number).leaf.toHex().startsWith(prefix)) found.push(number);
+  }
+  if (found.length === 1) return found[0]!;
+  if (found.length > 1) {
+    throw new InputError(
+      "ambiguous_hash",
+      `${found.length} blocks begin with ${prefix}`,
+      {
+        hint: "give more digits",
+      },
+    );
+  }
+  throw new OpError("no_such_block", `No block has a hash that begins with ${prefix}`, {
+    hint: "op-dbus chain list shows what there is",
+  });
 }
