@@ -9,6 +9,7 @@ import type { CliContext } from "./command.ts";
 import { GLOBAL_HELP } from "./globals.ts";
 import { cache } from "./cache.ts";
 import { completions } from "./completions.ts";
+import { chain } from "./chain.ts";
 import { config } from "./config.ts";
 import { doctor } from "./doctor.ts";
 import { help } from "./help.ts";
@@ -25,6 +26,7 @@ export const ROUTES = {
   config,
   embed,
   cache,
+  chain,
   model,
   snapshot,
   help,
@@ -44,6 +46,7 @@ export function application(
 ): Application<CliContext> {
   const root = buildRouteMap<string, CliContext>({
     routes: ROUTES,
+    aliases: { blockchain: "chain" },
     docs: {
       brief: "Embedding cache, signed plugins, snapshots and desired state on btrfs",
       fullDescription:
