@@ -11,6 +11,14 @@ export const MAIN = "main.js";
 /** Optional native parts of dbus-next that are never there; it works without them. */
 const EXTERNAL = ["x11", "usocket"];
 
+/**
+ * What CommonJS packages inside the bundle (cli-progress, dbus-next) call to get node's own
+ * modules; a bundle in module form has none. Looked up at the call: a start pays nothing.
+ */
+const REQUIRE = `var require=(name)=>{const found=process.getBuiltinModule(name);` +
+  `if(found)return found;throw Object.assign(new Error("Cannot find module "+name),` +
+  `{code:"MODULE_NOT_FOUND"})};\n`;
+
 /** A processor that op-dbus is built for, by its name in `uname -m`. */
 export type Arch = "x86_64" | "aarch64";
 
@@ -95,8 +103,11 @@ export async function build(folder: string, arch: Arch): Promise<Built> {
 async function finish(path: string, commit: string | null): Promise<void> {
   const code = await Deno.readTextFile(path);
   if (code.includes(REPO)) throw new Error(`${path} contains the builder's path ${REPO}`);
-  if (commit === null || !code.includes("@COMMIT@")) return;
-  await Deno.writeTextFile(path, code.replaceAll("@COMMIT@", commit));
+  const before = /typeof require\b/.test(code) ? REQUIRE : "";
+  await Deno.writeTextFile(
+    path,
+    before + code.replaceAll("@COMMIT@", commit ?? "@COMMIT@"),
+  );
 }
 
 async function copyAssets(folder: string, arch: Arch): Promise<string[]> {
