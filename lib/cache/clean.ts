@@ -1,5 +1,5 @@
 /** Removing entries: by age of their last use, by count, by size, or all of them. */
-import { InputError } from "../base/errors.ts";
+import { InputError, OpError } from "../base/errors.ts";
 import type { CacheIndex } from "./index.ts";
 import type { Store } from "./store.ts";
 
@@ -71,19 +71,39 @@ export function clean(store: Store, options: CleanOptions): CleanReport {
     removedBytes += sizeBytes;
     doomed.push((row.key as Uint8Array).toHex());
   }
-  if (!dryRun) remove(store, doomed);
+  if (!dryRun) removeEntries(store, doomed);
   return { removed: doomed.length, removedBytes, ...tally, kept, dryRun };
 }
 
-function remove(store: Store, keys: readonly string[]): void {
+/**
+ * Removes rows, then bytes. Where the disk is too full even to write that down, the bytes
+ * go first: they are what makes room.
+ */
+function removeEntries(store: Store, keys: readonly string[]): void {
   for (let from = 0; from < keys.length; from += BATCH) {
     const batch = keys.slice(from, from + BATCH);
     store.removing(() => {
-      store.index.transaction(() => store.index.remove(batch));
-      store.loose.remove(batch);
+      const rows = () => store.index.transaction(() => store.index.remove(batch));
+      const bytes = () => store.loose.remove(batch);
+      inOrder(rows, bytes);
     });
   }
-  if (keys.length > 0) store.forget();
+  if (keys.length === 0) return;
+  store.removing(() => store.packs.delete(keys));
+  store.forget();
+}
+
+/** Runs both, the second one first where the first one finds no space. */
+function inOrder(first: () => unknown, second: () => unknown): void {
+  try {
+    first();
+  } catch (error) {
+    if (!(error instanceof OpError) || error.code !== "no_space") throw error;
+    second();
+    first();
+    return;
+  }
+  second();
 }
 
 /** What {@link clear} removed. */
@@ -95,15 +115,23 @@ export interface ClearReport {
 
 /** Removes every vector, also those without a row. */
 export function clear(store: Store, dryRun = false): ClearReport {
+  const { index, loose, packs } = store;
   return store.removing(() => {
-    const { entries, bytes } = totals(store.index);
-    const keys = store.loose.keys();
+    const { entries, bytes } = totals(index);
+    const keys = loose.keys();
+    const numbers = packs.numbersOnDisk();
+    const packed = packs.all().reduce((sum, pack) => sum + pack.count, 0);
     if (!dryRun) {
-      store.index.transaction(() => store.index.run("DELETE FROM entries"));
-      store.loose.remove(keys);
+      const rows = () => index.transaction(() => index.run("DELETE FROM entries"));
+      inOrder(rows, () => {
+        loose.remove(keys);
+        packs.publish([]);
+        packs.removeFiles(numbers);
+      });
       store.forget();
     }
-    return { removed: Math.max(keys.length, entries), removedBytes: bytes, dryRun };
+    const removed = Math.max(keys.length + packed, entries);
+    return { removed, removedBytes: bytes, dryRun };
   });
 }
 

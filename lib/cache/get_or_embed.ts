@@ -132,24 +132,22 @@ export class GetOrEmbed {
     const absent: Wanted[] = [];
     for (const want of wanted) {
       const at = want.row * this.#dimensions;
-      const read = this.store.loose.read(want.key, this.#dimensions, this.matrix, at);
-      if (read.state === "found") {
-        if (read.header.codec.precision >= this.store.codec.precision) {
-          this.#hit(want, at);
-          continue;
-        }
-        want.why = "imprecise";
-      } else want.why = read.state;
-      absent.push(want);
+      const found = this.store.lookup(this.room, want.key, this.matrix, at);
+      if (found === "pack" || found === "loose") this.#hit(want, at, found);
+      else {
+        want.why = found;
+        absent.push(want);
+      }
     }
     if (absent.length < wanted.length) this.#report(0);
     return absent;
   }
 
-  #hit(want: Wanted, at: number): void {
+  #hit(want: Wanted, at: number, from: "pack" | "loose"): void {
     this.#tally.diskHits++;
     this.#done++;
-    this.store.counts.looseHits++;
+    if (from === "pack") this.store.counts.packHits++;
+    else this.store.counts.looseHits++;
     this.store.touch(this.room, want.key, want.text);
     this.store.admit(this.room, want.text, want.key, this.matrix, at);
   }
@@ -237,7 +235,7 @@ export class GetOrEmbed {
       if (want.why === "imprecise") upgraded++;
       else if (want.why === "damaged") healed++;
       // A file that is there by now was stored by another process meanwhile.
-      else if (known && !loose.stat(want.key)) healed++;
+      else if (known && !loose.stat(want.key) && !this.store.raw(want.key)) healed++;
     }
     loose.write(files, durability, replaces);
     const nowMs = Date.now();

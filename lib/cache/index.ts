@@ -197,6 +197,12 @@ export class CacheIndex implements Disposable {
     return this.get("SELECT 1 FROM entries WHERE key = ?", fromHex(key)) !== undefined;
   }
 
+  /** True where the index has a row of that key and model. */
+  isOf(key: string, model: number): boolean {
+    const sql = "SELECT 1 FROM entries WHERE key = ? AND model = ?";
+    return this.get(sql, fromHex(key), model) !== undefined;
+  }
+
   /** Writes or replaces a row; the hits of a replaced one stay. */
   put(entry: NewEntry, model: number | null, nowMs: number): void {
     this.run(

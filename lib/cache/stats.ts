@@ -1,5 +1,7 @@
 /** What the cache holds and did. */
 import { statfs } from "../../ffi/stat.ts";
+import { type Mapping, PAGE_BYTES } from "../../ffi/memory.ts";
+import type { Pack } from "./pack.ts";
 import { codecById } from "./codec.ts";
 import { totals } from "./clean.ts";
 import { statAt } from "../../ffi/stat.ts";
@@ -24,6 +26,20 @@ export interface ModelShare {
   readonly entries: number;
 }
 
+/** One pack. */
+export interface PackShare {
+  readonly number: number;
+  readonly model: string;
+  readonly codec: string;
+  readonly records: number;
+  /** Marked as deleted; reclaimed by a compaction. */
+  readonly deleted: number;
+  /** Of both files. */
+  readonly bytes: number;
+  /** Of those, in memory now (the kernel's page cache). */
+  readonly residentBytes: number;
+}
+
 /** How many entries were last used within `upToMs` (and not within the one before). */
 export interface AgeShare {
   readonly upToMs: number | null;
@@ -35,6 +51,7 @@ export interface CacheStats {
   readonly entries: number;
   readonly vectorBytes: number;
   readonly looseFiles: number;
+  readonly packs: readonly PackShare[];
   readonly indexBytes: number;
   readonly codecs: readonly CodecShare[];
   readonly models: readonly ModelShare[];
@@ -57,6 +74,7 @@ export function stats(store: Store, nowMs = Date.now()): CacheStats {
     entries,
     vectorBytes: bytes,
     looseFiles: store.loose.keys().length,
+    packs: store.packs.all().map(share),
     indexBytes: sizeOf(store.index.path) + sizeOf(`${store.index.path}-wal`),
     codecs: codecs(store),
     models: models(store),
@@ -65,6 +83,26 @@ export function stats(store: Store, nowMs = Date.now()): CacheStats {
     lifetime: lifetime(store),
     fileSystem: { totalBytes, availableBytes },
   };
+}
+
+function share(pack: Pack): PackShare {
+  const mappings = [pack.mapping, pack.idxMapping];
+  return {
+    number: pack.number,
+    model: pack.header.identity.name,
+    codec: pack.header.codec.name,
+    records: pack.count,
+    deleted: pack.deletedCount(),
+    bytes: mappings.reduce((sum, { length }) => sum + length, 0),
+    residentBytes: mappings.reduce((sum, mapping) => sum + residentBytes(mapping), 0),
+  };
+}
+
+/** Bytes of a mapping that are in memory, by mincore(2). */
+export function residentBytes(mapping: Mapping): number {
+  let pages = 0;
+  for (const page of mapping.residency()) pages += page & 1;
+  return Math.min(pages * PAGE_BYTES, mapping.length);
 }
 
 function codecs(store: Store): CodecShare[] {

@@ -5,12 +5,15 @@ import type { Codec } from "./codec.ts";
 import { Flights } from "./flights.ts";
 import type { Gate } from "./gate.ts";
 import type { Access, CacheIndex } from "./index.ts";
-import { VectorKeys } from "./key.ts";
+import { roomName, VectorKeys } from "./key.ts";
 import type { Durability, LooseStore } from "./loose.ts";
+import type { ObjectHeader } from "./object.ts";
+import type { PackSet } from "./pack_set.ts";
 
 /** What happened since the cache was opened. */
 export interface SessionCounts {
   memoryHits: number;
+  packHits: number;
   looseHits: number;
   misses: number;
   /** Damaged, short or missing files that were written anew. */
@@ -21,7 +24,7 @@ export interface SessionCounts {
 
 /** A new, empty count. */
 export function zeroCounts(): SessionCounts {
-  return { memoryHits: 0, looseHits: 0, misses: 0, healed: 0, upgraded: 0 };
+  return { memoryHits: 0, packHits: 0, looseHits: 0, misses: 0, healed: 0, upgraded: 0 };
 }
 
 /** Uses held back in memory before they are written. */
@@ -29,22 +32,29 @@ const ACCESS_BATCH = 10_000;
 
 /** One model's part of the cache. */
 export interface ModelRoom {
+  /** {@link roomName} of the identity. */
+  readonly name: string;
   readonly identity: ModelIdentity;
   readonly keys: VectorKeys;
   readonly arena: Arena | null;
 }
+
+/** Where a lookup ended. */
+export type Lookup = "pack" | "loose" | "missing" | "damaged" | "imprecise";
 
 /** The opened parts. */
 export class Store {
   readonly flights = new Flights();
   readonly counts = zeroCounts();
   readonly #rooms = new Map<string, ModelRoom>();
+  readonly #byIdentity = new WeakMap<ModelIdentity, ModelRoom>();
   readonly #accesses = new Map<string, Access & { room: ModelRoom }>();
   #flushed = zeroCounts();
 
   constructor(
     readonly index: CacheIndex,
     readonly loose: LooseStore,
+    readonly packs: PackSet,
     /** Null where the cache is open for reading only. */
     readonly gate: Gate | null,
     readonly codec: Codec,
@@ -54,16 +64,48 @@ export class Store {
 
   /** The room of a model; the same for equal identities. */
   room(identity: ModelIdentity): ModelRoom {
-    const keys = new VectorKeys(identity);
-    const name = keys.of("");
+    const known = this.#byIdentity.get(identity);
+    if (known) return known;
+    const name = roomName(identity);
     let room = this.#rooms.get(name);
     if (!room) {
       const arena = this.arenaBytes > 0
         ? new Arena(identity.dimensions, this.arenaBytes)
         : null;
-      this.#rooms.set(name, room = { identity, keys, arena });
+      room = { name, identity, keys: new VectorKeys(identity), arena };
+      this.#rooms.set(name, room);
     }
+    this.#byIdentity.set(identity, room);
     return room;
+  }
+
+  /**
+   * Looks for a vector on the disk: in the packs, then among the loose files. Says why
+   * there is none that can be used.
+   *
+   * @param key 64 hex digits
+   * @param into receives the vector from `at`
+   */
+  lookup(room: ModelRoom, key: string, into: Float32Array, at: number): Lookup {
+    let why: Lookup = "missing";
+    for (;;) {
+      const generation = this.packs.generation;
+      this.packs.refresh();
+      const place = this.packs.find(room.name, key);
+      if (place) {
+        if (place.pack.header.codec.precision < this.codec.precision) why = "imprecise";
+        else if (place.pack.read(place.record, into, at)) return "pack";
+        else why = "damaged";
+      }
+      const read = this.loose.read(key, room.identity.dimensions, into, at);
+      if (read.state === "found") {
+        if (read.header.codec.precision >= this.codec.precision) return "loose";
+        return "imprecise";
+      }
+      if (read.state === "damaged") return "damaged";
+      // A compaction may have moved the file into a pack since the packs were looked at.
+      if (this.packs.generation === generation) return why;
+    }
   }
 
   /** The rooms in use. */
@@ -132,20 +174,21 @@ export class Store {
   }
 
   #adopt(access: Access, model: number | null): void {
-    const found = this.loose.readRaw(access.key);
-    if (typeof found === "string") return;
-    const { header, payload } = found;
-    this.index.put(
-      {
-        key: access.key,
-        codec: header.codec.id,
-        dimensions: header.dimensions,
-        sizeBytes: payload.length,
-        text: access.text,
-      },
-      model,
-      access.accessedMs,
-    );
+    const { key, text, accessedMs } = access;
+    const raw = this.raw(key);
+    if (!raw) return;
+    const { codec, dimensions, payloadBytes } = raw;
+    const entry = { key, codec: codec.id, dimensions, sizeBytes: payloadBytes, text };
+    this.index.put(entry, model, accessedMs);
+  }
+
+  /** What is stored under a key, checked, whatever its model; null where there is nothing. */
+  raw(key: string): ObjectHeader | null {
+    for (const { pack, record } of this.packs.places(key)) {
+      if (pack.isSound(record)) return pack.header;
+    }
+    const found = this.loose.readRaw(key);
+    return typeof found === "string" ? null : found.header;
   }
 
   /** Forgets all that is held in memory. */
@@ -157,6 +200,7 @@ export class Store {
   close(): void {
     for (const room of this.#rooms.values()) room.arena?.[Symbol.dispose]();
     this.gate?.[Symbol.dispose]();
+    this.packs[Symbol.dispose]();
     this.loose[Symbol.dispose]();
     this.index[Symbol.dispose]();
   }
