@@ -1,5 +1,7 @@
 /** Removing entries: by age of their last use, by count, by size, or all of them. */
 import { InputError, OpError } from "../base/errors.ts";
+import { KEY_BYTES } from "./key.ts";
+import { UsesSnapshot } from "./pack_uses.ts";
 import type { CacheIndex } from "./index.ts";
 import type { Store } from "./store.ts";
 
@@ -50,12 +52,8 @@ export function clean(store: Store, options: CleanOptions): CleanReport {
   const tally = { byAge: 0, byCount: 0, bySize: 0 };
   const doomed: string[] = [];
   let kept = 0, keptBytes = 0, removedBytes = 0;
-  const sql = `SELECT key, accessed_ms AS used, size_bytes AS size FROM entries
-    ORDER BY accessed_ms DESC, key`;
-  for (const row of store.index.iterate(sql)) {
-    const sizeBytes = Number(row.size);
-    const ageMs = nowMs - Number(row.used);
-    const reason = olderThanMs !== undefined && ageMs > olderThanMs
+  for (const { key, usedMs, sizeBytes } of byLastUse(store, nowMs)) {
+    const reason = olderThanMs !== undefined && nowMs - usedMs > olderThanMs
       ? "byAge"
       : maxEntries !== undefined && kept >= maxEntries
       ? "byCount"
@@ -69,10 +67,49 @@ export function clean(store: Store, options: CleanOptions): CleanReport {
     }
     tally[reason]++;
     removedBytes += sizeBytes;
-    doomed.push((row.key as Uint8Array).toHex());
+    doomed.push(key);
   }
   if (!dryRun) removeEntries(store, doomed);
   return { removed: doomed.length, removedBytes, ...tally, kept, dryRun };
+}
+
+interface LastUse {
+  readonly key: string;
+  readonly usedMs: number;
+  readonly sizeBytes: number;
+}
+
+/** Every entry, the most recently used first. A row knows no uses since it was packed. */
+function* byLastUse(store: Store, nowMs: number): Generator<LastUse> {
+  const { index, packs, loose } = store;
+  const { entries } = totals(index);
+  const keys = new Uint8Array(entries * KEY_BYTES);
+  const used = new Float64Array(entries), sizes = new Uint32Array(entries);
+  const uses = new Map(
+    packs.all().map((pack) => [
+      pack.number,
+      new UsesSnapshot(loose.folderFd, pack.number, pack.count),
+    ]),
+  );
+  let n = 0;
+  const sql = "SELECT key, accessed_ms AS used, size_bytes AS size FROM entries";
+  for (const row of index.iterate(sql)) {
+    if (n === entries) break; // written since they were counted: new, so not for removal
+    const key = row.key as Uint8Array;
+    keys.set(key, n * KEY_BYTES);
+    used[n] = Number(row.used);
+    sizes[n] = Number(row.size);
+    for (const { pack, record } of packs.places(key.toHex())) {
+      used[n] = Math.max(used[n]!, uses.get(pack.number)?.of(record, nowMs).usedMs ?? 0);
+    }
+    n++;
+  }
+  const order = Uint32Array.from({ length: n }, (_, i) => i);
+  order.sort((a, b) => used[b]! - used[a]! || a - b);
+  for (const i of order) {
+    const key = keys.subarray(i * KEY_BYTES, (i + 1) * KEY_BYTES).toHex();
+    yield { key, usedMs: used[i]!, sizeBytes: sizes[i]! };
+  }
 }
 
 /**

@@ -14,6 +14,7 @@ import { type Codec, CODECS } from "./codec.ts";
 import { roomName } from "./key.ts";
 import type { Pack } from "./pack.ts";
 import { MAX_PACK_RECORDS, packHeader } from "./pack_format.ts";
+import { UsesSnapshot } from "./pack_uses.ts";
 import { PACK_TEMPORARY, PackWriter } from "./pack_writer.ts";
 import type { Store } from "./store.ts";
 
@@ -47,6 +48,7 @@ const DELETED_SHARE = 0.25;
 /** Loose files removed while the gate is closed. */
 const REMOVE_BATCH = 4000;
 const ABORT_CHECK = 256;
+const LOOSE_ROW = "SELECT model, hits, accessed_ms AS used FROM entries WHERE key = ?";
 
 /** One model in one codec: what shares a pack. */
 interface Group {
@@ -99,6 +101,7 @@ class Compaction {
   readonly #models = new Map<number, ModelIdentity>();
   readonly #inodes = new Map<string, bigint>();
   #next: number;
+  readonly #nowMs = Date.now();
   #merged = 0;
   #dropped = 0;
 
@@ -167,15 +170,15 @@ class Compaction {
         this.options.progress?.(done, entries.length);
       }
       key.setFromHex(hex);
-      const model = index.get("SELECT model FROM entries WHERE key = ?", key)?.model;
-      const identity = this.#packable(Number(model));
+      const row = index.get(LOOSE_ROW, key);
+      const identity = row && this.#packable(Number(row.model));
       const found = identity ? loose.readRaw(hex) : "missing";
       if (!identity || typeof found === "string") continue;
       const { codec, payload } = unzipped(found.header.codec, found.payload, identity);
       if (payload.length !== codec.maxBytes(identity.dimensions)) continue;
       const { writer } = this.#group(identity, codec);
       if (writer.isFull) continue; // for the next compaction
-      writer.add(key, payload);
+      writer.add(key, payload, { hits: Number(row.hits), usedMs: Number(row.used) });
       this.#inodes.set(hex, inode);
     }
     this.options.progress?.(done, entries.length);
@@ -235,13 +238,15 @@ class Compaction {
   #merge({ writer, sources }: Group): void {
     for (const pack of sources) {
       const better = this.#betterThan(pack);
+      const uses = new UsesSnapshot(this.store.loose.folderFd, pack.number, pack.count);
       for (let record = 0; record < pack.count; record++) {
         if (record % ABORT_CHECK === 0) this.options.signal?.throwIfAborted();
         const live = !pack.isDeleted(record) && pack.isSound(record) &&
           !this.#replaced(pack, record, better);
         if (!live) this.#dropped++;
         else {
-          writer.add(pack.key(record), pack.payload(record));
+          const used = uses.of(record, this.#nowMs);
+          writer.add(pack.key(record), pack.payload(record), used);
           this.#merged++;
         }
       }

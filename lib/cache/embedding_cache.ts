@@ -26,7 +26,7 @@ import { type Durability, LooseStore } from "./loose.ts";
 import { PackSet } from "./pack_set.ts";
 import { type Match, search } from "./search.ts";
 import { type CacheStats, stats } from "./stats.ts";
-import { Store } from "./store.ts";
+import { REBUILT, Store } from "./store.ts";
 import { needsRebuild, type RebuildReport, setIndexAside } from "./rebuild.ts";
 import {
   adopt,
@@ -192,7 +192,11 @@ export class EmbeddingCache implements Disposable {
   /** Gives every vector on the disk a row; for an index that was made anew. */
   adoptAll(): number {
     const { index } = this.store;
-    return index.transaction(() => adopt(this.store, keysOnDisk(this.store)));
+    return index.transaction(() => {
+      const adopted = adopt(this.store, keysOnDisk(this.store));
+      index.count(REBUILT, adopted);
+      return adopted;
+    });
   }
 
   /** Checks every vector; see {@link VerifyReport}. */

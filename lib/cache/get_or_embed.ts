@@ -148,7 +148,9 @@ export class GetOrEmbed {
     this.#done++;
     if (from === "pack") this.store.counts.packHits++;
     else this.store.counts.looseHits++;
-    this.store.touch(this.room, want.key, want.text);
+    if (from === "loose" || this.store.textsAreMissing) {
+      this.store.touch(this.room, want.key, want.text);
+    }
     this.store.admit(this.room, want.text, want.key, this.matrix, at);
   }
 

@@ -4,6 +4,7 @@ import { MADV_RANDOM, MADV_WILLNEED, Mapping } from "../../ffi/memory.ts";
 import { isSysError } from "../../ffi/errno.ts";
 import { fstat } from "../../ffi/stat.ts";
 import { KEY_BYTES } from "./key.ts";
+import { PackUses } from "./pack_uses.ts";
 import {
   enter,
   homeSlot,
@@ -42,6 +43,8 @@ export class Pack {
   readonly #slots: Uint32Array;
   readonly #bits: number;
   readonly #recordWords: number;
+  /** Uses of the records since the last flush. */
+  readonly uses: PackUses;
   #deleted: Uint8Array | null = null;
 
   private constructor(
@@ -57,6 +60,7 @@ export class Pack {
     this.#slots = new Uint32Array(idxMapping.buffer, IDX_HEADER_BYTES);
     this.#bits = bits;
     this.#recordWords = header.recordBytes / 4;
+    this.uses = new PackUses(header.count);
   }
 
   /**
@@ -136,6 +140,26 @@ export class Pack {
         if (record >= 0 && record < this.count && this.#matches(words, record, key)) {
           return this.isDeleted(record) ? -1 : record;
         }
+      }
+      if (++at === slots.length) at = 0;
+    }
+    return -1;
+  }
+
+  /**
+   * The record a key most probably has, by its slot alone: reads no record, so it never
+   * waits for the disk. -1 where the key is not here.
+   */
+  candidate(key: Uint32Array): number {
+    const slots = this.#slots, bits = this.#bits;
+    const wanted = key[1]! >>> bits;
+    let at = homeSlot(key[0]!, slots.length);
+    for (let probes = slots.length; probes > 0; probes--) {
+      const slot = slots[at]!;
+      if (slot === 0) return -1;
+      if (slot >>> bits === wanted) {
+        const record = (slot & (1 << bits) - 1) - 1;
+        return record < this.count ? record : -1;
       }
       if (++at === slots.length) at = 0;
     }

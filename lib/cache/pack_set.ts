@@ -21,6 +21,7 @@ import { isSysError } from "../../ffi/errno.ts";
 import { writeDurably } from "../base/durable.ts";
 import { readTextFile } from "../../ffi/directory.ts";
 import { KEY_BYTES, roomName } from "./key.ts";
+import { usesName } from "./pack_uses.ts";
 import { deletedName, idxName, Pack, packName } from "./pack.ts";
 
 const MANIFEST = "packs.json";
@@ -92,9 +93,21 @@ export class PackSet implements Disposable {
       pack.readDeleted(this.folderFd);
       packs.push(pack);
     }
+    const gone = this.#packs.filter((pack) => !packs.includes(pack));
     this.#packs = packs.sort((a, b) => b.number - a.number);
     this.#rooms = Map.groupBy(this.#packs, (pack) => roomName(pack.header.identity));
+    for (const pack of gone) this.#inheritUses(pack);
     return true;
+  }
+
+  /** What was noted for a pack that was merged away counts for its successor. */
+  #inheritUses(gone: Pack): void {
+    gone.uses.drain((record, hits) => {
+      for (const { pack, record: now } of this.places(gone.key(record).toHex())) {
+        pack.uses.note(now, hits);
+        return;
+      }
+    });
   }
 
   #numbers(): number[] {
@@ -127,6 +140,12 @@ export class PackSet implements Disposable {
   /** Numbers in the manifest whose files are missing or have a wrong header. */
   broken(): readonly number[] {
     return this.#broken;
+  }
+
+  /** Writes the uses noted since the last time. */
+  flushUses(nowMs: number): void {
+    this.refresh();
+    for (const pack of this.#packs) pack.uses.flush(this.folderFd, pack.number, nowMs);
   }
 
   /** Where a key is, in any pack of a model; the newest wins. */
@@ -235,7 +254,7 @@ export class PackSet implements Disposable {
   /** Removes the files of packs that are not in force any more. */
   removeFiles(numbers: Iterable<number>): void {
     for (const number of numbers) {
-      for (const name of [idxName(number), packName(number), deletedName(number)]) {
+      for (const name of namesOf(number)) {
         try {
           unlinkAt(this.folderFd, name);
         } catch (error) {
@@ -254,6 +273,10 @@ export class PackSet implements Disposable {
     this.#packs = [];
     this.#rooms.clear();
   }
+}
+
+function namesOf(number: number): string[] {
+  return [idxName(number), packName(number), deletedName(number), usesName(number)];
 }
 
 const NONE: readonly Pack[] = [];

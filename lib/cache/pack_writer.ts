@@ -28,23 +28,27 @@ import {
   slotsOf,
 } from "./pack_format.ts";
 import { KEY_BYTES } from "./key.ts";
+import { type Uses, UsesBuilder, usesName } from "./pack_uses.ts";
 
 /** Temporary files of packs begin so; only the holder of the compaction lock makes any. */
 export const PACK_TEMPORARY = ".tmp-pack-";
 const BUFFER_BYTES = 4 * 1024 * 1024;
 const FIRST_KEYS = 4096;
+const UNUSED: Uses = { hits: 0, usedMs: 0 };
 
 /** A pack under construction. Not published until {@link publish}. */
 export class PackWriter implements Disposable {
   readonly #fd: number;
   readonly #packTemporary: string;
   readonly #idxTemporary: string;
+  readonly #usesTemporary: string;
   readonly #buffer: Uint8Array<ArrayBuffer>;
   readonly #payloadBytes: number;
   readonly #recordBytes: number;
   #filled = 0;
   /** The first two words of each key: all that the table needs. */
   #keyStarts = new Uint32Array(FIRST_KEYS * 2);
+  readonly #uses = new UsesBuilder();
   #count = 0;
   #fileOpen = true;
   #published = false;
@@ -65,6 +69,7 @@ export class PackWriter implements Disposable {
     this.#buffer = new Uint8Array(Math.max(BUFFER_BYTES, this.#recordBytes));
     this.#packTemporary = `${PACK_TEMPORARY}${packName(number)}`;
     this.#idxTemporary = `${PACK_TEMPORARY}${idxName(number)}`;
+    this.#usesTemporary = `${PACK_TEMPORARY}${usesName(number)}`;
     this.#fd = this.#create(this.#packTemporary);
     writeAll(this.#fd, new Uint8Array(PACK_HEADER_BYTES));
   }
@@ -82,7 +87,7 @@ export class PackWriter implements Disposable {
   }
 
   /** Adds a record. @param payload of exactly the codec's size */
-  add(key: Uint8Array, payload: Uint8Array): void {
+  add(key: Uint8Array, payload: Uint8Array, uses: Uses = UNUSED): void {
     if (payload.length !== this.#payloadBytes) {
       throw new RangeError(`${payload.length} bytes, not ${this.#payloadBytes}`);
     }
@@ -97,6 +102,7 @@ export class PackWriter implements Disposable {
     buffer.fill(0, end + 4, at + this.#recordBytes);
     this.#filled += this.#recordBytes;
     this.#noteKey(key);
+    this.#uses.add(uses);
   }
 
   #noteKey(key: Uint8Array): void {
@@ -140,6 +146,7 @@ export class PackWriter implements Disposable {
     this.#closeFile();
     const packCrc = new DataView(header.buffer).getUint32(36, true);
     this.#writeIdx(packCrc);
+    this.#writeUses();
     const { folderFd, number } = this;
     const place = (from: string, to: string) =>
       renameAt(folderFd, from, folderFd, to, RENAME_NOREPLACE);
@@ -164,6 +171,17 @@ export class PackWriter implements Disposable {
     }
   }
 
+  /** Hints only, so not synced; its name comes before the pack's, as all but that do. */
+  #writeUses(): void {
+    const fd = this.#create(this.#usesTemporary);
+    try {
+      writeAll(fd, this.#uses.bytes());
+    } finally {
+      close(fd);
+    }
+    renameAt(this.folderFd, this.#usesTemporary, this.folderFd, usesName(this.number));
+  }
+
   #closeFile(): void {
     if (this.#fileOpen) close(this.#fd);
     this.#fileOpen = false;
@@ -173,7 +191,7 @@ export class PackWriter implements Disposable {
   [Symbol.dispose](): void {
     this.#closeFile();
     if (this.#published) return;
-    for (const name of [this.#packTemporary, this.#idxTemporary]) {
+    for (const name of [this.#packTemporary, this.#idxTemporary, this.#usesTemporary]) {
       try {
         unlinkAt(this.folderFd, name);
       } catch { /* never made, or gone: the next compaction looks again */ }

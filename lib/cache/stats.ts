@@ -2,6 +2,7 @@
 import { statfs } from "../../ffi/stat.ts";
 import { type Mapping, PAGE_BYTES } from "../../ffi/memory.ts";
 import type { Pack } from "./pack.ts";
+import { UsesSnapshot } from "./pack_uses.ts";
 import { codecById } from "./codec.ts";
 import { totals } from "./clean.ts";
 import { statAt } from "../../ffi/stat.ts";
@@ -131,24 +132,31 @@ function models(store: Store): ModelShare[] {
   }));
 }
 
+/** Packed entries by their uses file, loose ones by their row. */
 function ages(store: Store, nowMs: number): AgeShare[] {
   const limits = [...AGES_MS, null];
-  const cases = AGES_MS.map((age, i) => `WHEN accessed_ms >= ${nowMs - age} THEN ${i}`);
-  const rows = store.index.all(
-    `SELECT CASE ${cases.join(" ")} ELSE ${AGES_MS.length} END AS bucket,
-       count(*) AS entries FROM entries GROUP BY bucket`,
-  );
-  return limits.map((upToMs, i) => ({
-    upToMs,
-    entries: Number(rows.find((row) => Number(row.bucket) === i)?.entries ?? 0),
-  }));
+  const counts = limits.map(() => 0);
+  const add = (usedMs: number) => {
+    const found = AGES_MS.findIndex((age) => nowMs - usedMs <= age);
+    counts[found < 0 ? AGES_MS.length : found]!++;
+  };
+  for (const pack of store.packs.all()) {
+    const uses = new UsesSnapshot(store.loose.folderFd, pack.number, pack.count);
+    for (let record = 0; record < pack.count; record++) {
+      if (!pack.isDeleted(record)) add(uses.of(record, nowMs).usedMs);
+    }
+  }
+  for (const key of store.loose.keys()) {
+    const usedMs = store.index.accessedMs(key);
+    if (usedMs !== null) add(usedMs);
+  }
+  return limits.map((upToMs, i) => ({ upToMs, entries: counts[i]! }));
 }
 
 function lifetime(store: Store): SessionCounts {
   const counts = { ...store.counts };
   for (const name of Object.keys(counts) as (keyof SessionCounts)[]) {
-    const row = store.index.get("SELECT value FROM counters WHERE name = ?", name);
-    counts[name] = Number(row?.value ?? 0);
+    counts[name] = store.index.counter(name);
   }
   return counts;
 }

@@ -27,8 +27,11 @@ export function zeroCounts(): SessionCounts {
   return { memoryHits: 0, packHits: 0, looseHits: 0, misses: 0, healed: 0, upgraded: 0 };
 }
 
+/** Counter of the entries that a rebuilding of the index found without their text. */
+export const REBUILT = "rebuilt";
+
 /** Uses held back in memory before they are written. */
-const ACCESS_BATCH = 10_000;
+const ACCESS_BATCH = 20_000;
 
 /** One model's part of the cache. */
 export interface ModelRoom {
@@ -45,11 +48,14 @@ export type Lookup = "pack" | "loose" | "missing" | "damaged" | "imprecise";
 /** The opened parts. */
 export class Store {
   readonly flights = new Flights();
+  /** The index was rebuilt once: rows get their texts back as they are used. */
+  textsAreMissing = false;
   readonly counts = zeroCounts();
   readonly #rooms = new Map<string, ModelRoom>();
   readonly #byIdentity = new WeakMap<ModelIdentity, ModelRoom>();
   readonly #accesses = new Map<string, Access & { room: ModelRoom }>();
   #flushed = zeroCounts();
+  #flushing = false;
 
   constructor(
     readonly index: CacheIndex,
@@ -60,7 +66,9 @@ export class Store {
     readonly codec: Codec,
     readonly durability: Durability,
     readonly arenaBytes: number,
-  ) {}
+  ) {
+    this.textsAreMissing = index.counter(REBUILT) > 0;
+  }
 
   /** The room of a model; the same for equal identities. */
   room(identity: ModelIdentity): ModelRoom {
@@ -94,8 +102,10 @@ export class Store {
       const place = this.packs.find(room.name, key);
       if (place) {
         if (place.pack.header.codec.precision < this.codec.precision) why = "imprecise";
-        else if (place.pack.read(place.record, into, at)) return "pack";
-        else why = "damaged";
+        else if (place.pack.read(place.record, into, at)) {
+          place.pack.uses.note(place.record);
+          return "pack"; // its row is not touched: that would cost ten times the hit
+        } else why = "damaged";
       }
       const read = this.loose.read(key, room.identity.dimensions, into, at);
       if (read.state === "found") {
@@ -113,12 +123,19 @@ export class Store {
     return [...this.#rooms.values()];
   }
 
-  /** Notes uses of an entry; written by {@link flush}. */
+  /** Notes uses of a loose entry, or of one that may be; written by {@link flush}. */
   touch(room: ModelRoom, key: string, text: string, hits = 1): void {
     const known = this.#accesses.get(key);
     if (known) known.hits += hits;
     else this.#accesses.set(key, { key, text, hits, accessedMs: Date.now(), room });
-    if (this.#accesses.size >= ACCESS_BATCH) this.flush();
+    if (this.#accesses.size >= ACCESS_BATCH && !this.#flushing) this.flush();
+  }
+
+  /** Notes uses of an entry that memory answered. */
+  #touchAny(room: ModelRoom, { key, text, hits }: SlotUse): void {
+    const place = this.packs.find(room.name, key);
+    if (place) place.pack.uses.note(place.record, hits);
+    else this.touch(room, key, text, hits);
   }
 
   /** Runs `body`, which stores, while no process removes. */
@@ -134,7 +151,7 @@ export class Store {
   /** Takes a vector into memory. */
   admit(room: ModelRoom, text: string, key: string, from: Float32Array, at: number) {
     room.arena?.admit(text, key, from, at, (use: SlotUse) => {
-      this.touch(room, use.key, use.text, use.hits);
+      this.#touchAny(room, use);
     });
   }
 
@@ -143,15 +160,22 @@ export class Store {
    * but no row (its writer was killed between the two) gets its row here.
    */
   flush(): void {
-    for (const room of this.#rooms.values()) {
-      for (const use of room.arena?.takeUses() ?? []) {
-        const known = this.#accesses.get(use.key);
-        if (known) known.hits += use.hits;
-        else this.#accesses.set(use.key, { ...use, accessedMs: Date.now(), room });
+    if (this.index.readOnly) return;
+    this.#flushing = true;
+    try {
+      for (const room of this.#rooms.values()) {
+        for (const use of room.arena?.takeUses() ?? []) this.#touchAny(room, use);
       }
+      this.packs.flushUses(Date.now());
+      this.#flushRows();
+    } finally {
+      this.#flushing = false;
     }
+  }
+
+  #flushRows(): void {
     const delta = this.#delta();
-    if (this.index.readOnly || (this.#accesses.size === 0 && !delta)) return;
+    if (this.#accesses.size === 0 && !delta) return;
     this.index.transaction(() => {
       for (const access of this.#accesses.values()) {
         const model = this.index.modelId(access.room.identity);
