@@ -22,6 +22,7 @@ import { writeDurably } from "../base/durable.ts";
 import { readTextFile } from "../../ffi/directory.ts";
 import { KEY_BYTES, roomName } from "./key.ts";
 import { usesName } from "./pack_uses.ts";
+import { isResident, readAhead } from "./residency.ts";
 import { deletedName, idxName, Pack, packName } from "./pack.ts";
 
 const MANIFEST = "packs.json";
@@ -156,6 +157,29 @@ export class PackSet implements Disposable {
       if (record >= 0) return { pack, record };
     }
     return null;
+  }
+
+  /** True where a model's packs are nearly all in memory: then reads need no help. */
+  areResident(room: string): boolean {
+    return this.of(room).every((pack) => isResident(pack.mapping));
+  }
+
+  /**
+   * Has the kernel read the records of keys ahead, sorted and joined, without waiting.
+   *
+   * @param keys undefined ones are passed over
+   */
+  prefetch(room: string, keys: readonly (string | undefined)[]): void {
+    for (const pack of this.of(room)) {
+      const offsets: number[] = [];
+      for (const key of keys) {
+        if (key === undefined) continue;
+        keyBytes.setFromHex(key);
+        const record = pack.candidate(keyWords);
+        if (record >= 0) offsets.push(pack.offset(record));
+      }
+      readAhead(pack.mapping, offsets, pack.header.recordBytes);
+    }
   }
 
   /** Every pack that has a key. */

@@ -1,6 +1,6 @@
 /** What the cache holds and did. */
 import { statfs } from "../../ffi/stat.ts";
-import { type Mapping, PAGE_BYTES } from "../../ffi/memory.ts";
+import { residentBytes } from "./residency.ts";
 import type { Pack } from "./pack.ts";
 import { UsesSnapshot } from "./pack_uses.ts";
 import { codecById } from "./codec.ts";
@@ -97,13 +97,6 @@ function share(pack: Pack): PackShare {
     bytes: mappings.reduce((sum, { length }) => sum + length, 0),
     residentBytes: mappings.reduce((sum, mapping) => sum + residentBytes(mapping), 0),
   };
-}
-
-/** Bytes of a mapping that are in memory, by mincore(2). */
-export function residentBytes(mapping: Mapping): number {
-  let pages = 0;
-  for (const page of mapping.residency()) pages += page & 1;
-  return Math.min(pages * PAGE_BYTES, mapping.length);
 }
 
 function codecs(store: Store): CodecShare[] {
