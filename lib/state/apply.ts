@@ -84,8 +84,9 @@ export async function apply(
   const { buses, file } = options;
   const desired = "plan" in wanted ? wanted.plan.desired : wanted.desired;
   const saved = "plan" in wanted ? wanted.plan : null;
+  // Before any bus is opened: a wrong document costs nothing.
+  validateDesired(options.plugins, desired, file);
   const plugins = await preparePlugins(options.plugins, desired, buses);
-  validateDesired(plugins, desired, file);
   const executor: Executor = { plugins, buses };
   if (options.dryRun) {
     const plan = await planNow(executor, desired, options, saved);

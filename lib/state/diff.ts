@@ -40,19 +40,19 @@ const KEPT_PLANS = 500;
 export async function diff(desired: Desired, options: DiffOptions): Promise<Plan> {
   const { layout, buses, file, signal, maxAgeMs = 0 } = options;
   const named = options.plugins.filter(({ name }) => Object.hasOwn(desired, name));
-  const recent = maxAgeMs > 0 ? await recentStates(named, options) : null;
+  validateDesired(options.plugins, desired, file);
+  const recent = maxAgeMs > 0 ? await recentStates(named, desired, options) : null;
   if (recent) {
-    validateDesired(named, desired, file);
     return cachedPlan(layout, named, desired, recent, file);
   }
   const plugins = await preparePlugins(named, desired, buses);
-  validateDesired(plugins, desired, file);
   const observed = await observe(plugins, buses, { desired, ...(signal && { signal }) });
   return cachedPlan(layout, plugins, desired, observed, file);
 }
 
 async function recentStates(
   plugins: readonly StatePlugin[],
+  desired: Desired,
   options: DiffOptions,
 ): Promise<Observed | null> {
   const untyped = plugins.some(({ mapping }) =>
@@ -64,7 +64,14 @@ async function recentStates(
   const results = await query(plugins, options);
   const failed = results.find(({ error }) => error !== null);
   if (failed?.error) throw failed.error;
-  return Object.fromEntries(results.map(({ plugin, states }) => [plugin, states!]));
+  const observed = Object.fromEntries(
+    results.map(({ plugin, states }) => [plugin, states!]),
+  );
+  // A state without a list of its keys is read only when a document names them.
+  const complete = plugins.every(({ name }) =>
+    Object.keys(desired[name]!).every((state) => Object.hasOwn(observed[name]!, state))
+  );
+  return complete ? observed : null;
 }
 
 /** The plan of both sides: from the cache, or made and kept there. */

@@ -1,6 +1,6 @@
 /**
  * Real system services on a private bus in private namespaces: /etc and /var are overlays,
- * /run is a tmpfs, the network has a loopback only. What the services write is gone with
+ * /run and /home are empty, the network has a loopback only. What the services write is gone with
  * the sandbox; the host's files, bus and firewall are never touched. The bus's socket lies
  * in a folder that both sides see.
  */
@@ -16,6 +16,7 @@ const SERVICES: Readonly<Record<string, string>> = {
   "org.freedesktop.machine1": "/lib/systemd/systemd-machined",
   "org.fedoraproject.FirewallD1": "/usr/sbin/firewalld --nofork --nopid",
   "org.freedesktop.Accounts": "/usr/libexec/accounts-daemon",
+  "org.freedesktop.PolicyKit1": "/usr/lib/polkit-1/polkitd --no-debug",
 };
 
 const SETUP = `set -eu
@@ -24,10 +25,12 @@ mount -t tmpfs tmpfs /run
 mkdir -p /run/dbus /run/lock /run/sb/eu /run/sb/ew /run/sb/vu /run/sb/vw
 mount -t overlay overlay -o lowerdir=/etc,upperdir=/run/sb/eu,workdir=/run/sb/ew /etc
 mount -t overlay overlay -o lowerdir=/var,upperdir=/run/sb/vu,workdir=/run/sb/vw /var
+mount -t tmpfs tmpfs /home
 ip link set lo up
 hostname sandbox
 mkdir -p /var/lib/machines/base && echo hello > /var/lib/machines/base/file
-export DBUS_SYSTEM_BUS_ADDRESS=unix:path=$D/socket
+# polkitd gives up root, and cannot enter the test's folder.
+export DBUS_SYSTEM_BUS_ADDRESS=unix:path=/run/dbus/system_bus_socket
 # No CAP_SYS_TIME: timedated's first settimeofday(2) would warp the whole machine's clock.
 exec setpriv --bounding-set=-sys_time --inh-caps=-sys_time \\
   dbus-daemon --config-file=$D/bus.conf --nofork --nopidfile --print-address
@@ -37,6 +40,7 @@ const CONFIG = (folder: string) =>
   `<!DOCTYPE busconfig PUBLIC "-//freedesktop//DTD D-Bus Bus Configuration 1.0//EN"
  "http://www.freedesktop.org/standards/dbus/1.0/busconfig.dtd">
 <busconfig><type>system</type><listen>unix:path=${folder}/socket</listen>
+<listen>unix:path=/run/dbus/system_bus_socket</listen>
 <auth>EXTERNAL</auth><servicedir>${folder}/services</servicedir>
 <policy context="default"><allow send_destination="*" eavesdrop="true"/>
 <allow eavesdrop="true"/><allow own="*"/><allow user="*"/></policy></busconfig>`;
