@@ -15,6 +15,7 @@ import { MAX_UNENCODED_BYTES } from "./format.ts";
 import { StreamError } from "./error.ts";
 import type { BaseTree } from "./base_tree.ts";
 import type { StreamLimits } from "./limits.ts";
+import { identityOf, type StreamIdentity, uuidText } from "./identity.ts";
 import { isListed, type StreamPolicy } from "./policy.ts";
 import { binaryString, displayPath, targetStaysInside } from "./paths.ts";
 import { newNode, type NodeKind, TreeFault, type TreeNode, VirtualTree } from "./tree.ts";
@@ -40,17 +41,6 @@ export interface AuditFinding {
   readonly offset: number;
 }
 
-/** Who the stream says it is. */
-export interface StreamIdentity {
-  /** Name of the subvolume, binary string. */
-  readonly name: string;
-  /** Lower-case hexadecimal, 32 digits. */
-  readonly uuid: string;
-  readonly ctransid: bigint;
-  /** Of the snapshot that it is a difference to; null when it is full. */
-  readonly parent: { readonly uuid: string; readonly ctransid: bigint } | null;
-}
-
 /** How an audit is to be done. */
 export interface AuditOptions {
   readonly policy: StreamPolicy;
@@ -72,10 +62,6 @@ export interface AuditTotals {
   coveredBytes: number;
   xattrBytes: number;
   extents: number;
-}
-
-export function hexOf(bytes: Uint8Array): string {
-  return Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0")).join("");
 }
 
 /** Replays commands; {@link Auditor.handle} throws at the first that may not be. */
@@ -240,15 +226,11 @@ export class Auditor {
 
   #begin(command: StreamCommand & { type: "subvol" | "snapshot" }): void {
     if (this.#identity) throw this.#error("stream_refused", "a second subvolume");
-    const name = binaryString(command.path);
+    this.#identity = identityOf(command);
+    const { name, parent } = this.#identity;
     if (name.includes("/")) {
       throw this.#error("stream_refused", "the subvolume's name is a path");
     }
-    const parent = command.type === "snapshot"
-      ? { uuid: hexOf(command.cloneUuid), ctransid: command.cloneCtransid }
-      : null;
-    const uuid = hexOf(command.uuid);
-    this.#identity = { name, uuid, ctransid: command.ctransid, parent };
     if (!parent) return;
     const base = this.#options.base?.(this.#identity) ?? null;
     if (!base) {
@@ -407,7 +389,7 @@ export class Auditor {
   }
 
   #cloneSource(command: CloneCommand): FileContent {
-    const uuid = hexOf(command.cloneUuid), path = binaryString(command.clonePath);
+    const uuid = uuidText(command.cloneUuid), path = binaryString(command.clonePath);
     const { parent, uuid: own } = this.identity;
     const tree = uuid === own
       ? this.tree
@@ -476,6 +458,7 @@ export class Auditor {
   #end(): void {
     const { policy, limits } = this.#options;
     for (const { path, node, depth } of this.tree.walk()) {
+      if (path.length > PATH_MAX_BYTES) this.#limit(`a path of ${path.length} bytes`);
       if (depth > limits.depth) this.#limit(`a tree deeper than ${limits.depth} folders`);
       if (node.kind !== "symlink" || policy.symlinks === "any") continue;
       if (!targetStaysInside(path, node.target)) {

@@ -166,6 +166,8 @@ export interface FolderDigestOptions {
    */
   readonly mode?: (kind: NodeKind, mode: number) => number;
   readonly skip?: SkipEntry;
+  /** Mode to take for the root folder, where its own is not set yet. */
+  readonly rootMode?: number;
   readonly signal?: AbortSignal;
 }
 
@@ -180,7 +182,8 @@ export function digestOfFd(rootFd: number, options: FolderDigestOptions = {}): s
   for (const entry of walkDisk(rootFd, "", options.skip)) {
     options.signal?.throwIfAborted();
     const { path, kind, stat, fd } = entry;
-    const bits = stat.mode & 0o7777;
+    const isRoot = path === "" && options.rootMode !== undefined;
+    const bits = isRoot ? options.rootMode! : stat.mode & 0o7777;
     const mode = options.mode ? options.mode(kind, bits) : bits;
     const xattrs = fd >= 0 ? readXattrs(fd, isDigestXattr) : null;
     if (kind === "file") {

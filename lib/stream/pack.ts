@@ -13,7 +13,9 @@ import {
   readlinkAt,
   withFd,
 } from "../../ffi/files.ts";
+import { parseUuid } from "../../ffi/btrfs.ts";
 import { InputError, OpError } from "../base/errors.ts";
+import { uuidText } from "./identity.ts";
 import {
   digestOfFd,
   type DiskEntry,
@@ -35,7 +37,7 @@ import type { NodeKind } from "./tree.ts";
 
 /** The transaction id that written streams carry: they have no history. */
 const CTRANSID = 1;
-const UUID_BYTES = 16;
+const UUID_HEX_DIGITS = 32;
 
 /** How to write a folder as a stream. */
 export interface PackOptions {
@@ -55,7 +57,7 @@ export interface PackOptions {
 export interface PackResult {
   /** Tree digest, lower-case hexadecimal. */
   readonly digest: string;
-  /** UUID in the stream, lower-case hexadecimal. */
+  /** UUID in the stream: the front of the digest. */
   readonly uuid: string;
   readonly entries: number;
   /** Bytes of file contents. */
@@ -122,10 +124,10 @@ class Packer implements Disposable {
     const mode = normalisedMode;
     const folder = { mode, ...(skip && { skip }), ...(signal && { signal }) };
     const digest = digestOfFd(this.#fd, folder);
-    const uuid = digest.slice(0, UUID_BYTES * 2);
+    const uuid = uuidText(parseUuid(digest.slice(0, UUID_HEX_DIGITS)));
     this.#put("subvol", [
       ["path", name],
-      ["uuid", Uint8Array.from(uuid.match(/../g)!, (pair) => parseInt(pair, 16))],
+      ["uuid", parseUuid(uuid)],
       ["ctransid", CTRANSID],
     ]);
     for (const entry of walkDisk(this.#fd, this.#path, skip)) {
