@@ -2,6 +2,7 @@
 import { close, ftruncate, O_CREAT, O_RDWR, open, pwriteAll } from "../../ffi/files.ts";
 import { flock, LOCK_EX, LOCK_NB, LOCK_SH } from "../../ffi/flock.ts";
 import { readTextFile } from "../../ffi/directory.ts";
+import { isSysError } from "../../ffi/errno.ts";
 import { LockedError } from "./errors.ts";
 
 /** A held lock; dispose releases it. */
@@ -50,8 +51,7 @@ export function tryLock(path: string, shared = false): Lock | null {
   }
   if (!shared) {
     // For the message of whoever finds it held; the lock itself is the kernel's.
-    ftruncate(fd, 0);
-    pwriteAll(fd, new TextEncoder().encode(`${Deno.pid}\n`), 0);
+    notePid(fd);
   }
   let held = true;
   return {
@@ -61,6 +61,16 @@ export function tryLock(path: string, shared = false): Lock | null {
       held = false;
     },
   };
+}
+
+function notePid(fd: number): void {
+  try {
+    ftruncate(fd, 0);
+    pwriteAll(fd, new TextEncoder().encode(`${Deno.pid}\n`), 0);
+  } catch (error) {
+    // On a full disk the commands that free space need the lock all the same.
+    if (!isSysError(error, "ENOSPC", "EDQUOT")) throw error;
+  }
 }
 
 function locked(path: string): LockedError {
