@@ -75,7 +75,8 @@ export function clean(store: Store, options: CleanOptions): CleanReport {
   return { removed: doomed.length, removedBytes, ...tally, kept, dryRun };
 }
 
-function remove(store: Store, keys: readonly string[]): void {
+/** Removes entries by key, a batch at a time. */
+export function remove(store: Store, keys: readonly string[]): void {
   for (let from = 0; from < keys.length; from += BATCH) {
     const batch = keys.slice(from, from + BATCH);
     store.removing(() => {

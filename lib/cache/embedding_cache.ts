@@ -4,6 +4,7 @@ import { isSysError } from "../../ffi/errno.ts";
 import { asOpError, InputError } from "../base/errors.ts";
 import type { Embedder, ModelIdentity } from "../embed/embedder.ts";
 import { DEFAULT_ARENA_BYTES } from "./arena.ts";
+import { type ModelRemoval, removeModelVectors, sampleTexts } from "./by_model.ts";
 import {
   clean,
   type CleanOptions,
@@ -171,6 +172,18 @@ export class EmbeddingCache implements Disposable {
   clean(options: CleanOptions): CleanReport {
     this.#checkOpen();
     return clean(this.store, options);
+  }
+
+  /** Texts of a model, picked at random: for comparing their vectors with new ones. */
+  sampleTexts(identity: ModelIdentity, count: number): string[] {
+    this.#checkOpen();
+    return sampleTexts(this.store.index, identity, count);
+  }
+
+  /** Removes the vectors of the model with that digest. */
+  removeModel(digest: string, dryRun = false): ModelRemoval {
+    this.#checkOpen();
+    return removeModelVectors(this.store, digest, dryRun);
   }
 
   /** Removes every entry. */

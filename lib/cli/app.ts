@@ -12,6 +12,7 @@ import { config } from "./config.ts";
 import { doctor } from "./doctor.ts";
 import { embed } from "./embed.ts";
 import { init } from "./init.ts";
+import { model } from "./model.ts";
 import { snapshot } from "./snapshot.ts";
 import { version } from "./version.ts";
 
@@ -22,6 +23,7 @@ export const ROUTES = {
   config,
   embed,
   cache,
+  model,
   snapshot,
   version,
 };

@@ -1,8 +1,10 @@
 /** What a command has at hand: settings, layout, output, the signal that ends it. */
 import type { GlobalFlags } from "./globals.ts";
-import { type Config, loadConfig } from "../base/config.ts";
+import { type Config, type ConfigKey, loadConfig } from "../base/config.ts";
+import { CONFIG_KEYS } from "../base/config_keys.ts";
 import { Layout } from "../base/layout.ts";
-import { InterruptedError } from "../base/errors.ts";
+import { InputError, InterruptedError } from "../base/errors.ts";
+import { nearest } from "../base/nearest.ts";
 import { Output } from "./output.ts";
 
 /** One run of one command. */
@@ -21,7 +23,7 @@ export class Context {
    */
   get config(): Config {
     return this.#config ??= loadConfig({
-      flags: { ...(this.flags.root !== undefined && { root: this.flags.root }) },
+      flags: settingsOfFlags(this.flags),
       path: this.flags.config,
       env: Deno.env.toObject(),
     });
@@ -41,6 +43,30 @@ export class Context {
   close(): void {
     for (const cleanup of this.#cleanups.splice(0).reverse()) cleanup();
   }
+}
+
+/** Settings given on the command line: `--root DIR` and `--set KEY=VALUE`. */
+function settingsOfFlags({ root, set }: GlobalFlags): Partial<Record<ConfigKey, string>> {
+  const settings: Partial<Record<ConfigKey, string>> = {};
+  for (const given of set ?? []) {
+    const at = given.indexOf("=");
+    const key = at === -1 ? given : given.slice(0, at);
+    if (at === -1 || !isConfigKey(key)) {
+      const near = nearest(key, Object.keys(CONFIG_KEYS));
+      throw new InputError("unknown_config_key", `Cannot set ${JSON.stringify(given)}`, {
+        hint: near && near !== key
+          ? `did you mean --set ${near}=VALUE?`
+          : "give --set KEY=VALUE; op-dbus config show lists the keys",
+      });
+    }
+    settings[key] = given.slice(at + 1);
+  }
+  if (root !== undefined) settings.root = root;
+  return settings;
+}
+
+function isConfigKey(key: string): key is ConfigKey {
+  return Object.hasOwn(CONFIG_KEYS, key);
 }
 
 /** How to print, from the flags, the environment and the terminal. */

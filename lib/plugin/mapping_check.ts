@@ -99,7 +99,7 @@ function checkState(path: Path, state: StateDocument, doc: MappingDocument, add:
     const part of ["write", "add", "remove", "on", "off", "create", "delete"] as const
   ) {
     const write = state[part];
-    if (write) checkWrite([...path, part], write, doc, add);
+    if (write) checkWrite([...path, part], write, state.type, doc, add);
   }
   for (const [name, field] of Object.entries(state.fields ?? {})) {
     checkField([...path, "fields", name], field, state, doc, add);
@@ -120,7 +120,7 @@ function checkField(
   if (field.column !== undefined && !(state.columns ?? []).includes(field.column)) {
     add([...path, "column"], `is not one of the columns "${state.columns ?? []}"`);
   }
-  if (field.write) checkWrite([...path, "write"], field.write, doc, add);
+  if (field.write) checkWrite([...path, "write"], field.write, field.type, doc, add);
 }
 
 function checkRead(path: Path, read: ReadDocument, doc: MappingDocument, add: Add) {
@@ -136,9 +136,18 @@ function checkRead(path: Path, read: ReadDocument, doc: MappingDocument, add: Ad
   }
 }
 
-function checkWrite(path: Path, write: WriteDocument, doc: MappingDocument, add: Add) {
+function checkWrite(
+  path: Path,
+  write: WriteDocument,
+  type: string | undefined,
+  doc: MappingDocument,
+  add: Add,
+) {
   if ((write.property === undefined) === (write.method === undefined)) {
     add(path, 'needs exactly one of "method" and "property"');
+  }
+  if (write.property !== undefined && type === undefined) {
+    add(path, 'writes a property, so "type" must say which D-Bus type it has');
   }
   if (write.method === undefined) return;
   const methods = doc.methods ?? {};

@@ -81,7 +81,7 @@ export async function createUnlocked(
     const folderFd = openFolder(target.folder);
     return withFd(folderFd, () => {
       const timeMs = options.nowMs ?? Date.now();
-      const name = makeNamed(sourceFd, folderFd, target.prefix, timeMs);
+      const name = snapshotNamed(sourceFd, folderFd, target.prefix, timeMs);
       const { uuid, missing } = prove(sourceFd, folderFd, name, doing);
       notes.push(...missing.map((path) => `nested subvolume ${path} is not in it`));
       const path = `${target.folder}/${name}`;
@@ -121,8 +121,13 @@ function refuseNested(sourceFd: number, doing: string): void {
   );
 }
 
-/** Tries the name to the minute, the second, the millisecond. */
-function makeNamed(
+/**
+ * Makes a read-only snapshot under the first free name: to the minute, the second, the
+ * millisecond.
+ *
+ * @throws {SysError} EEXIST when even the last is taken
+ */
+export function snapshotNamed(
   sourceFd: number,
   folderFd: number,
   prefix: string,

@@ -6,7 +6,15 @@ const REPO = new URL("../../", import.meta.url).pathname;
 export const MAIN = "app.js";
 
 /** Optional native parts of dbus-next that are never there; it works without them. */
-const EXTERNAL = ["x11", "usocket"];
+const EXTERNAL = ["x11", "usocket", "debug"];
+
+/**
+ * What CommonJS packages inside the bundle (cli-progress, dbus-next) call to get node's own
+ * modules; a bundle in module form has none. Looked up at the call: a start pays nothing.
+ */
+const REQUIRE = `var require=(name)=>{const found=process.getBuiltinModule(name);` +
+  `if(found)return found;throw Object.assign(new Error("Cannot find module "+name),` +
+  `{code:"MODULE_NOT_FOUND"})};\n`;
 
 /** A processor that op-dbus is built for, by its name in `uname -m`. */
 export type Arch = "x86_64" | "aarch64";
@@ -76,7 +84,8 @@ export async function build(folder: string): Promise<Built> {
   const code = await Deno.readTextFile(path);
   const leaked = code.includes(REPO);
   if (leaked) throw new Error(`The bundle contains the builder's path ${REPO}`);
-  await Deno.writeTextFile(path, code.replaceAll("@COMMIT@", commit ?? "@COMMIT@"));
+  const stamped = code.replaceAll("@COMMIT@", commit ?? "@COMMIT@");
+  await Deno.writeTextFile(path, REQUIRE + stamped);
   return { folder, assets: [], version: await projectVersion(), commit };
 }
 
