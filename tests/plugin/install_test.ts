@@ -11,6 +11,8 @@ import {
   LockedError,
   OpError,
 } from "../../lib/base/errors.ts";
+import { createSubvolume, openFolder } from "../../ffi/btrfs.ts";
+import { withFd } from "../../ffi/files.ts";
 import { acquireLock } from "../../lib/base/lock.ts";
 import { collectGarbage, planGc, verifyPlugin } from "../../lib/plugin/manage.ts";
 import { livePlugin, livePlugins } from "../../lib/plugin/installed.ts";
@@ -280,10 +282,10 @@ platformTest(
     Deno.mkdirSync(`${repository}/net`);
     const author = testHost(`${folder}/author`, repository, [key]).place;
     const output = `${repository}/net`;
+    withFd(openFolder(`${folder}/author`), (fd) => createSubvolume(fd, "@plugin-net"));
     for (
       const [version, from] of [["1.0.0", null], ["1.1.0", null], ["1.1.0", "1.0.0"]]
     ) {
-      Deno.mkdirSync(author.layout.plugin("net"), { recursive: true });
       Deno.writeTextFileSync(
         `${author.layout.plugin("net")}/plugin.toml`,
         `name = "net"\nversion = "${version}"\nauthor = "me"\n`,
