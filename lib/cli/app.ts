@@ -8,6 +8,7 @@ import {
 import type { CliContext } from "./command.ts";
 import { GLOBAL_HELP } from "./globals.ts";
 import { cache } from "./cache.ts";
+import { chain } from "./chain.ts";
 import { config } from "./config.ts";
 import { doctor } from "./doctor.ts";
 import { embed } from "./embed.ts";
@@ -23,6 +24,7 @@ export const ROUTES = {
   config,
   embed,
   cache,
+  chain,
   model,
   snapshot,
   version,
@@ -40,6 +42,7 @@ export function application(
 ): Application<CliContext> {
   const root = buildRouteMap<string, CliContext>({
     routes: ROUTES,
+    aliases: { blockchain: "chain" },
     docs: {
       brief: "Embedding cache, signed plugins, snapshots and desired state on btrfs",
       fullDescription:
