@@ -9,7 +9,7 @@ const REPO = new URL("../../", import.meta.url).pathname;
 export const MAIN = "main.js";
 
 /** Optional native parts of dbus-next that are never there; it works without them. */
-const EXTERNAL = ["x11", "usocket"];
+const EXTERNAL = ["x11", "usocket", "debug"];
 
 /**
  * What CommonJS packages inside the bundle (cli-progress, dbus-next) call to get node's own
@@ -99,15 +99,13 @@ export async function build(folder: string, arch: Arch): Promise<Built> {
   return { folder, files: [...code, ...assets], assets, version, commit };
 }
 
-/** Writes the commit into a chunk; refuses one that tells where it was built. */
+/** Writes commit and `require` into a chunk; refuses one that tells where it was built. */
 async function finish(path: string, commit: string | null): Promise<void> {
   const code = await Deno.readTextFile(path);
   if (code.includes(REPO)) throw new Error(`${path} contains the builder's path ${REPO}`);
-  const before = /typeof require\b/.test(code) ? REQUIRE : "";
-  await Deno.writeTextFile(
-    path,
-    before + code.replaceAll("@COMMIT@", commit ?? "@COMMIT@"),
-  );
+  const stamped = code.replaceAll("@COMMIT@", commit ?? "@COMMIT@");
+  const start = /typeof require\b/.test(code) ? REQUIRE : "";
+  await Deno.writeTextFile(path, start + stamped);
 }
 
 async function copyAssets(folder: string, arch: Arch): Promise<string[]> {
