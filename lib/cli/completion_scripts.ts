@@ -4,12 +4,11 @@
  * commands do.
  */
 
+import { COMPLETE_WORD } from "./completion_word.ts";
+
 /** Shells with a script. */
 export const SHELLS = ["bash", "zsh", "fish"] as const;
 export type Shell = typeof SHELLS[number];
-
-/** First argument that asks for completions instead of naming a command. */
-export const COMPLETE_WORD = "__complete";
 
 const BASH = String.raw`# bash completion for op-dbus: op-dbus completions bash
 _op_dbus() {

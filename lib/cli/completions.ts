@@ -1,8 +1,6 @@
 /** op-dbus completions, and the hidden answer to a shell's Tab. */
 import { command } from "./command.ts";
-import { COMPLETE_WORD, type Shell, SHELLS } from "./completion_scripts.ts";
-
-export { COMPLETE_WORD };
+import { type Shell, SHELLS } from "./completion_scripts.ts";
 
 export const completions = command<object, [Shell]>({
   brief: "Print the completion script of a shell",
@@ -46,8 +44,8 @@ function parseShell(text: string): Shell {
 export async function answerShell(words: readonly string[]): Promise<string> {
   const { complete } = await import("./complete.ts");
   const { commandTree } = await import("./tree.ts");
-  const { ROUTES } = await import("./app.ts");
-  const { extra, candidates } = complete(commandTree(ROUTES), words);
+  const { loadRoutes } = await import("./app.ts");
+  const { extra, candidates } = complete(commandTree(await loadRoutes()), words);
   // A name with a line end or a tab in it cannot be told to a shell.
   const lines = candidates.filter(({ word }) => !/\p{Cc}/u.test(word))
     .map(({ word, about }) => `${word}\t${about.replace(/\s+/g, " ")}`);

@@ -39,8 +39,8 @@ async function commandHelp(
 ): Promise<string> {
   const { commandTree } = await import("./tree.ts");
   const { helpText } = await import("./help_text.ts");
-  const { ROUTES } = await import("./app.ts");
-  let nodes: readonly TreeNode[] = commandTree(ROUTES);
+  const { loadRoutes } = await import("./app.ts");
+  let nodes: readonly TreeNode[] = commandTree(await loadRoutes());
   let found: TreeNode | undefined;
   for (const word of words) {
     found = nodes.find(({ path }) => path.at(-1) === word);

@@ -1,8 +1,8 @@
 /** From arguments to an exit code. */
 import { ExitCode, run } from "@stricli/core";
 import { EXIT } from "../base/errors.ts";
-import { application } from "./app.ts";
-import { COMPLETE_WORD } from "./completions.ts";
+import { application, loadRoutes } from "./app.ts";
+import { COMPLETE_WORD } from "./completion_word.ts";
 import type { Session } from "./command.ts";
 import { interrupted, outputFor } from "./context.ts";
 import { splitLeadingGlobals } from "./globals.ts";
@@ -26,7 +26,9 @@ export async function main(args: readonly string[]): Promise<number> {
   });
   const out = (): Output => session.context?.out ?? fallback;
   const state: { failure?: unknown } = {};
+  const { leading, rest } = splitLeadingGlobals(args);
   const app = application(
+    await loadRoutes(rest[0]),
     usageText((error) => out().error(error)),
     (error) => {
       state.failure = error;
@@ -46,7 +48,6 @@ export async function main(args: readonly string[]): Promise<number> {
     stderr: { write: (text: string) => void (text.trim() && out().note(text.trimEnd())) },
     exitCode: undefined as number | undefined,
   };
-  const { leading, rest } = splitLeadingGlobals(args);
   await run(app, placeGlobals(app, leading, rest), { process, session } as never);
   release();
   if (state.failure !== undefined) return reportFailure(state.failure, out());

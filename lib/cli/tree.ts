@@ -3,7 +3,8 @@
  * shells are made of, so that none of them can say something else than the parser does.
  */
 import type { CliContext } from "./command.ts";
-import type { Command, RouteMap } from "@stricli/core";
+import type { Route } from "./app.ts";
+import type { Command } from "@stricli/core";
 
 /** One flag. */
 export interface FlagInfo {
@@ -52,8 +53,6 @@ export interface GroupInfo {
 
 export type TreeNode = CommandInfo | GroupInfo;
 
-type Target = Command<CliContext> | RouteMap<CliContext>;
-
 /** A flag's definition, the fields of all of @stricli/core's kinds together. */
 interface FlagDefinition {
   readonly kind: "boolean" | "counter" | "enum" | "parsed";
@@ -85,16 +84,16 @@ interface BuiltCommand {
 
 /** Reads the tree below `routes`. */
 export function commandTree(
-  routes: Readonly<Record<string, Target>>,
+  routes: Readonly<Record<string, Route>>,
   path: readonly string[] = [],
 ): TreeNode[] {
   return Object.entries(routes).map(([name, target]) => nodeOf(target, [...path, name]));
 }
 
-function nodeOf(target: Target, path: readonly string[]): TreeNode {
+function nodeOf(target: Route, path: readonly string[]): TreeNode {
   if (!("getAllEntries" in target)) return commandOf(target, path);
   const children = target.getAllEntries().filter(({ hidden }) => !hidden).map((entry) =>
-    nodeOf(entry.target as Target, [...path, entry.name["convert-camel-to-kebab"]])
+    nodeOf(entry.target as Route, [...path, entry.name["convert-camel-to-kebab"]])
   );
   return { kind: "group", path, brief: target.brief, children };
 }

@@ -1,10 +1,10 @@
 import { assertEquals, assertIncludes } from "../support/assert.ts";
 import { sh, tempFolder } from "../support/scratch.ts";
-import { ROUTES } from "../../lib/cli/app.ts";
+import { loadRoutes } from "../../lib/cli/app.ts";
 import { commandsOf, commandTree } from "../../lib/cli/tree.ts";
 import { manPages } from "../../scripts/release/man.ts";
 
-const TREE = commandTree(ROUTES);
+const TREE = commandTree(await loadRoutes());
 /** How mandoc prints bold: the character, a backspace, the character again. */
 const OVERSTRUCK = new RegExp(String.raw`.\x08`, "g");
 
