@@ -15,6 +15,9 @@ import { embed } from "./embed.ts";
 import { init } from "./init.ts";
 import { model } from "./model.ts";
 import { snapshot } from "./snapshot.ts";
+import { key, sign, verifySignature } from "./key.ts";
+import { plugin } from "./plugin.ts";
+import { repo } from "./repo.ts";
 import { version } from "./version.ts";
 
 /** Every command, by its first word. */
@@ -27,6 +30,11 @@ export const ROUTES = {
   chain,
   model,
   snapshot,
+  plugin,
+  repo,
+  key,
+  sign,
+  verifySignature,
   version,
 };
 
