@@ -34,7 +34,7 @@ export const ROUTES = {
   repo,
   key,
   sign,
-  verifySignature,
+  "verify-signature": verifySignature,
   version,
 };
 
