@@ -19,6 +19,9 @@ import { embed } from "./embed.ts";
 import { init } from "./init.ts";
 import { model } from "./model.ts";
 import { snapshot } from "./snapshot.ts";
+import { key, sign, verifySignature } from "./key.ts";
+import { plugin } from "./plugin.ts";
+import { repo } from "./repo.ts";
 import { version } from "./version.ts";
 
 /** Every command, by its first word. */
@@ -33,6 +36,11 @@ export const ROUTES = {
   snapshot,
   help,
   completions,
+  plugin,
+  repo,
+  key,
+  sign,
+  "verify-signature": verifySignature,
   version,
 
 /** A command, or a noun with verbs. */
