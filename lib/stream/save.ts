@@ -71,7 +71,7 @@ export async function saveStream(
       }
     };
     const level = options.zstdLevel;
-    const output = level === undefined ? counted() : compressed(counted(), level);
+    const output = level === undefined ? counted() : zstdFrame(counted(), level);
     for await (const piece of output) {
       writeAll(fd, piece);
       hash.update(piece);
@@ -90,8 +90,12 @@ export async function saveStream(
   }
 }
 
-/** One zstd frame around chunks. The same input gives the same bytes. */
-async function* compressed(
+/**
+ * One zstd frame around chunks. The same input gives the same bytes.
+ *
+ * @param level zstd level 1 to 22
+ */
+export async function* zstdFrame(
   chunks: AsyncIterable<Uint8Array>,
   level: number,
 ): AsyncGenerator<Uint8Array> {
