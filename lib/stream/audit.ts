@@ -388,7 +388,7 @@ export class Auditor {
   #chmod(path: string, mode: number): void {
     const node = this.tree.get(path);
     const bits = mode & 0o7777;
-    if ((bits & ~this.#options.policy.modeMask) !== 0 || mode > 0o177777) {
+    if ((bits & ~this.#options.policy.modeMask) !== 0) {
       this.#refuse(`${displayPath(path)}: mode 0${mode.toString(8)}`);
     }
     if (node.kind === "symlink") throw new TreeFault("the mode of a symlink");

@@ -171,7 +171,7 @@ export class CommandDecoder {
       case "truncate":
         return { type, at, path: this.#path(), size: this.#u64("size") };
       case "chmod":
-        return { type, at, path: this.#path(), mode: this.#u64("mode") };
+        return { type, at, path: this.#path(), mode: this.#mode() };
       case "chown": {
         const uid = this.#id("uid"), gid = this.#id("gid");
         return { type, at, path: this.#path(), uid, gid };
@@ -196,7 +196,7 @@ export class CommandDecoder {
       case "mknod":
       case "mkfifo":
       case "mksock": {
-        const mode = this.#u64("mode"), rdev = this.#big("rdev");
+        const mode = this.#mode(), rdev = this.#big("rdev");
         return { type, at, path: this.#path(), mode, rdev };
       }
       case "set_xattr": {
@@ -276,6 +276,13 @@ export class CommandDecoder {
       encryption,
       data: this.#slice("data"),
     };
+  }
+
+  /** File type and permission bits: 16 bits. */
+  #mode(): number {
+    const mode = this.#u64("mode");
+    if (mode > 0o177777) this.#fail(`mode is 0${mode.toString(8)}`);
+    return mode;
   }
 
   /** A user or group id: 32 bits, and not the -1 that chown(2) takes for "leave it". */
