@@ -65,7 +65,7 @@ export function decodeValue(
 ): Float32Array | null {
   const start = MAGIC.length + CHECKSUM_BYTES;
   if (value.length !== start + 4 * dimensions) return null;
-  const bytes = value.slice(start);
+  const bytes = new Uint8Array(value.subarray(start)); // a copy: floats must be aligned
   if (!MAGIC.equals(value.subarray(0, MAGIC.length))) return null;
   if (!checksum(key, bytes).equals(value.subarray(MAGIC.length, start))) return null;
   const vector = new Float32Array(bytes.buffer, bytes.byteOffset, dimensions);
