@@ -69,7 +69,7 @@ export function clean(store: Store, options: CleanOptions): CleanReport {
     removedBytes += sizeBytes;
     doomed.push(key);
   }
-  if (!dryRun) removeEntries(store, doomed);
+  if (!dryRun) remove(store, doomed);
   return { removed: doomed.length, removedBytes, ...tally, kept, dryRun };
 }
 
@@ -116,7 +116,7 @@ function* byLastUse(store: Store, nowMs: number): Generator<LastUse> {
  * Removes rows, then bytes. Where the disk is too full even to write that down, the bytes
  * go first: they are what makes room.
  */
-function removeEntries(store: Store, keys: readonly string[]): void {
+export function remove(store: Store, keys: readonly string[]): void {
   for (let from = 0; from < keys.length; from += BATCH) {
     const batch = keys.slice(from, from + BATCH);
     store.removing(() => {

@@ -10,6 +10,7 @@ import {
 import { asOpError, InputError, LockedError } from "../base/errors.ts";
 import type { Embedder, ModelIdentity } from "../embed/embedder.ts";
 import { DEFAULT_ARENA_BYTES } from "./arena.ts";
+import { type ModelRemoval, removeModelVectors, sampleTexts } from "./by_model.ts";
 import {
   clean,
   type CleanOptions,
@@ -220,6 +221,20 @@ export class EmbeddingCache implements Disposable {
     if (options.dryRun) return clean(this.store, options);
     using _lock = lockPacks(this.folder);
     return clean(this.store, options);
+  }
+
+  /** Texts of a model, picked at random: for comparing their vectors with new ones. */
+  sampleTexts(identity: ModelIdentity, count: number): string[] {
+    this.#checkOpen();
+    return sampleTexts(this.store.index, identity, count);
+  }
+
+  /** Removes the vectors of the model with that digest. */
+  removeModel(digest: string, dryRun = false): ModelRemoval {
+    this.#checkOpen();
+    if (dryRun) return removeModelVectors(this.store, digest, dryRun);
+    using _lock = lockPacks(this.folder);
+    return removeModelVectors(this.store, digest, dryRun);
   }
 
   /** Removes every entry. @throws {LockedError} as {@link clean} */

@@ -1,10 +1,9 @@
 /** The index: one SQLite row per vector, models, and counters that outlive a process. */
 import { DatabaseSync, type StatementSync } from "node:sqlite";
-import { close, O_CREAT, O_NOFOLLOW, O_RDWR, open } from "../../ffi/files.ts";
-import { asOpError, OpError } from "../base/errors.ts";
+import { OpError } from "../base/errors.ts";
 import type { ModelIdentity } from "../embed/embedder.ts";
 import type { Durability } from "./loose.ts";
-import { asIndexError } from "./index_errors.ts";
+import { asIndexError, sqliteCode } from "./index_errors.ts";
 import { prepareSchema } from "./index_schema.ts";
 import { KEY_BYTES } from "./key.ts";
 
@@ -12,6 +11,9 @@ import { KEY_BYTES } from "./key.ts";
 export const TEXT_LIMIT = 4096;
 /** How long a writer waits for another process's transaction. */
 const BUSY_TIMEOUT_MS = 30_000;
+const BUSY_POLL_MS = 5;
+/** SQLITE_BUSY. */
+const SQLITE_BUSY = 5;
 /** The write-ahead log is folded into the database past this many pages. */
 const CHECKPOINT_PAGES = 4000;
 
@@ -73,9 +75,7 @@ export class CacheIndex implements Disposable {
       return index;
     } catch (error) {
       db?.close();
-      const known = asIndexError(error, path);
-      if (!readOnly) throwReason(known, path);
-      throw known;
+      throw asIndexError(error, path);
     }
   }
 
@@ -83,7 +83,7 @@ export class CacheIndex implements Disposable {
     const db = this.#db;
     db.exec(`PRAGMA busy_timeout = ${BUSY_TIMEOUT_MS}`);
     if (this.readOnly) return prepareSchema(db, this.path, true);
-    db.exec("PRAGMA journal_mode = WAL");
+    this.#useWal();
     db.exec(`PRAGMA synchronous = ${durability === "full" ? "FULL" : "NORMAL"}`);
     db.exec(`PRAGMA wal_autocheckpoint = ${CHECKPOINT_PAGES}`);
     db.exec("BEGIN IMMEDIATE");
@@ -93,6 +93,25 @@ export class CacheIndex implements Disposable {
     } catch (error) {
       db.exec("ROLLBACK");
       throw error;
+    }
+  }
+
+  /**
+   * Write-ahead log, so that readers and a writer do not wait for each other. SQLite does
+   * not call its busy handler while two processes change the mode of a new database at
+   * once: it says "locked" at once.
+   */
+  #useWal(): void {
+    const deadline = Date.now() + BUSY_TIMEOUT_MS;
+    for (;;) {
+      try {
+        const row = this.#db.prepare("PRAGMA journal_mode").get();
+        if (row?.journal_mode !== "wal") this.#db.exec("PRAGMA journal_mode = WAL");
+        return;
+      } catch (error) {
+        if (sqliteCode(error) !== SQLITE_BUSY || Date.now() > deadline) throw error;
+        Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, BUSY_POLL_MS);
+      }
     }
   }
 
@@ -289,16 +308,6 @@ export class CacheIndex implements Disposable {
 
   [Symbol.dispose](): void {
     if (this.#db.isOpen) this.#db.close();
-  }
-}
-
-/** SQLite says only "unable to open"; the kernel says why. */
-function throwReason(error: unknown, path: string): void {
-  if (!(error instanceof OpError) || error.code !== "index_unreadable") return;
-  try {
-    close(open(path, O_RDWR | O_CREAT | O_NOFOLLOW, 0o644));
-  } catch (reason) {
-    throw asOpError(reason, "Cannot open the cache index");
   }
 }
 

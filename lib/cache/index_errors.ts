@@ -1,5 +1,17 @@
 /** SQLite's errors as the user's. Source: sqlite.org/rescode.html. */
-import { OpError } from "../base/errors.ts";
+import { isSysError } from "../../ffi/errno.ts";
+import {
+  AT_FDCWD,
+  close,
+  O_CREAT,
+  O_EXCL,
+  O_RDWR,
+  O_WRONLY,
+  open,
+  unlinkAt,
+} from "../../ffi/files.ts";
+import { temporaryBeside } from "../base/durable.ts";
+import { asOpError, OpError } from "../base/errors.ts";
 
 const REPAIR_HINT =
   "op-dbus cache verify --repair sets it aside and builds a new one from the vectors";
@@ -16,16 +28,27 @@ const CODES: Readonly<Record<number, readonly [code: string, hint: string]>> = {
 };
 /** Extended codes carry the primary one in their low byte. */
 const PRIMARY = 0xff;
-/** Deno leaves the number out where opening or exec() fails; the text is SQLite's own. */
+const CANTOPEN = 14;
+
+/** Deno leaves the number out when opening or a pragma fails: SQLite's own texts tell. */
 const TEXTS: readonly (readonly [text: string, code: number])[] = [
   ["database is locked", 5],
-  ["readonly database", 8],
+  ["attempt to write a readonly database", 8],
   ["disk I/O error", 10],
-  ["malformed", 11],
+  ["database disk image is malformed", 11],
   ["database or disk is full", 13],
-  ["unable to open", 14],
-  ["not a database", 26],
+  ["unable to open database file", CANTOPEN],
+  ["file is not a database", 26],
 ];
+
+/** SQLite's primary result code of an error; 0 when it is none of SQLite's. */
+export function sqliteCode(error: unknown): number {
+  if (!(error instanceof Error)) return 0;
+  const { code, errcode } = error as { code?: unknown; errcode?: unknown };
+  if (code !== "ERR_SQLITE_ERROR") return 0;
+  if (typeof errcode === "number") return errcode & PRIMARY;
+  return TEXTS.find(([text]) => error.message.includes(text))?.[1] ?? CANTOPEN;
+}
 
 /**
  * An error thrown by node:sqlite as an {@link OpError}; anything else as it is.
@@ -33,16 +56,34 @@ const TEXTS: readonly (readonly [text: string, code: number])[] = [
  * @param path the index
  */
 export function asIndexError(error: unknown, path: string): unknown {
-  if (!(error instanceof Error)) return error;
-  const { code, errcode } = error as { code?: unknown; errcode?: unknown };
-  if (code !== "ERR_SQLITE_ERROR") return error;
-  const number = typeof errcode === "number"
-    ? errcode & PRIMARY
-    : TEXTS.find(([text]) => error.message.includes(text))?.[1] ?? 0;
-  const [ownCode, hint] = CODES[number] ?? ["index_failed", REPAIR_HINT];
-  const why = error.message.replace(`: ${path}`, "");
-  return new OpError(ownCode, `Cannot use the cache index ${path}: ${why}`, {
+  const number = sqliteCode(error);
+  if (number === 0) return error;
+  const reason = number === CANTOPEN ? whyNotOpened(path) : null;
+  if (reason) return asOpError(reason, `Cannot use the cache index ${path}`);
+  const [code, hint] = CODES[number] ?? ["index_failed", REPAIR_HINT];
+  const why = (error as Error).message.replace(`: ${path}`, "");
+  return new OpError(code, `Cannot use the cache index ${path}: ${why}`, {
     hint,
     cause: error,
   });
+}
+
+/**
+ * The system's own reason: SQLite says no more than "unable to open". It needs the file
+ * itself, and new files beside it.
+ */
+function whyNotOpened(path: string): unknown {
+  const beside = temporaryBeside(path);
+  try {
+    close(open(path, O_RDWR));
+  } catch (error) {
+    if (!isSysError(error, "ENOENT")) return error;
+  }
+  try {
+    close(open(beside, O_WRONLY | O_CREAT | O_EXCL, 0o600));
+    unlinkAt(AT_FDCWD, beside);
+    return null;
+  } catch (error) {
+    return error;
+  }
 }

@@ -52,7 +52,7 @@ export function prepareSchema(db: DatabaseSync, path: string, readOnly: boolean)
   if (version > SCHEMA_VERSION) {
     throw new OpError(
       "index_newer",
-      `Cannot open the cache index ${path}: it has schema ${version}, this op-dbus knows ${SCHEMA_VERSION}`,
+      `Cannot open the cache index ${path}: a newer op-dbus made it (schema ${version}; this one knows ${SCHEMA_VERSION})`,
       { hint: "upgrade op-dbus, or choose another folder with --root" },
     );
   }

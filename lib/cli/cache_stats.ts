@@ -10,7 +10,7 @@ export const cacheStats = command({
   examples: ["op-dbus cache stats", "op-dbus cache stats --json"],
   flags: {},
   async run(context) {
-    const stats = (await openCache(context)).stats();
+    const stats = (await openCache(context, true)).stats();
     context.out.result(asJson(stats), () => asText(stats));
   },
 });

@@ -1,48 +1,31 @@
-/** Roots for tests of the command line. */
-import { btrfsScratch, type Scratch, tempFolder } from "./scratch.ts";
-import { cli, type CliOptions, type CliResult } from "./cli.ts";
+/** A laid-out root on a fresh btrfs, for tests. */
+import { type Config, resolveConfig } from "../../lib/base/config.ts";
+import { Layout } from "../../lib/base/layout.ts";
+import { initRoot } from "../../lib/base/root.ts";
+import { findTarget, type Target } from "../../lib/snapshot/target.ts";
+import { btrfsScratch } from "./scratch.ts";
 
-/** A finished root and a short way to run op-dbus on it. */
+/** A root with its config, gone when the test ends. */
 export interface TestRoot extends AsyncDisposable {
-  /** The root folder. */
-  readonly path: string;
-  /** What it lies on: scratch folder or mount point. */
-  readonly scratch: Scratch;
-  /** Runs op-dbus with `--root` set. */
-  run(args: readonly string[], options?: CliOptions): Promise<CliResult>;
-  /** {@link run} that fails the test unless the exit code is 0; returns parsed JSON. */
-  // deno-lint-ignore no-explicit-any
-  json(...args: string[]): Promise<any>;
+  /** Where the file system is mounted. */
+  readonly mount: string;
+  readonly layout: Layout;
+  readonly config: Config;
+  target(name: string): Target;
 }
 
-async function rootOn(scratch: Scratch, initArgs: string[]): Promise<TestRoot> {
-  const path = `${scratch.path}/root`;
-  const run = (args: readonly string[], options: CliOptions = {}) =>
-    cli(["--root", path, ...args], options);
-  const made = await run(["init", ...initArgs]);
-  if (made.code !== 0) throw new Error(`init: exit ${made.code}: ${made.stderr}`);
+/** @param toml config file's text; @param sizeMb size of the file system */
+export async function testRoot(toml = "", sizeMb = 256): Promise<TestRoot> {
+  const fs = await btrfsScratch(sizeMb);
+  const layout = new Layout(`${fs.path}/root`);
+  initRoot({ root: layout.root });
+  const text = toml.replaceAll("MOUNT", fs.path);
+  const config = resolveConfig({ file: { path: "/c.toml", text } });
   return {
-    path,
-    scratch,
-    run,
-    async json(...args) {
-      const { code, stdout, stderr } = await run([...args, "--json"]);
-      if (code !== 0) throw new Error(`${args.join(" ")}: exit ${code}: ${stderr}`);
-      return JSON.parse(stdout);
-    },
-    [Symbol.asyncDispose]: () => scratch[Symbol.asyncDispose](),
+    mount: fs.path,
+    layout,
+    config,
+    target: (name) => findTarget(layout, config, name),
+    [Symbol.asyncDispose]: () => fs[Symbol.asyncDispose](),
   };
-}
-
-/** A root on a plain folder. */
-export async function plainRoot(): Promise<TestRoot> {
-  return await rootOn(await tempFolder(), ["--plain"]);
-}
-
-/** A root on a btrfs of its own. @param sizeMb size of the image in MiB */
-export async function btrfsRoot(
-  sizeMb = 256,
-  mkfsArgs: string[] = [],
-): Promise<TestRoot> {
-  return await rootOn(await btrfsScratch(sizeMb, "", mkfsArgs), []);
 }
