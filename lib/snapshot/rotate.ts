@@ -115,8 +115,8 @@ function clockOf(found: readonly Found[], nowMs: number): string | null {
   return clockProblem(ours.map(({ info }) => info.otimeMs), nowMs);
 }
 
-/** The caller holds the lock. */
-async function pruneUnlocked(
+/** {@link prune} for who holds the lock already. */
+export async function pruneUnlocked(
   target: Target,
   policy: Policy,
   options: RotateOptions & { readonly nowMs: number },
