@@ -4,28 +4,27 @@ import { command, group } from "./command.ts";
 import { cacheVerify } from "./cache_verify.ts";
 import { cacheClean, cacheClear } from "./cache_remove.ts";
 import { cacheStats } from "./cache_stats.ts";
-import { argument, countFlag, textFlag } from "./flags.ts";
+import { argument, countFlag } from "./flags.ts";
 import { openCache } from "./open_cache.ts";
-import { openEmbedder } from "./open_embedder.ts";
+import {
+  EMBEDDER_FLAGS,
+  type EmbedderFlags,
+  openEmbedder,
+  storedIdentity,
+} from "./open_embedder.ts";
 import { table } from "./table.ts";
 
 const DEFAULT_RESULTS = 10;
 
-interface ModelFlag {
-  readonly model?: string;
-}
-const MODEL = textFlag("Model to use (default: the configured one)", "NAME");
-
-const get = command<ModelFlag, [string]>({
+const get = command<Pick<EmbedderFlags, "model">, [string]>({
   brief: "Print the cached vector of a text; computes nothing",
   examples: ['op-dbus cache get "open port 80" --json'],
-  flags: { model: MODEL },
+  flags: { model: EMBEDDER_FLAGS.model },
   positional: { kind: "tuple", parameters: [argument("Text", "TEXT")] },
-  async run(context, { model }, text) {
+  async run(context, flags, text) {
     if (text === "") throw new InputError("empty_text", "Cannot look up an empty text");
     const cache = await openCache(context, true);
-    const embedder = await openEmbedder(context, model);
-    const found = cache.get(text, embedder.identity);
+    const found = cache.get(text, await storedIdentity(context, flags));
     if (!found) {
       throw new OpError("not_cached", `Not in the cache: ${JSON.stringify(text)}`, {
         hint: "compute and store it with: op-dbus embed TEXT",
@@ -40,21 +39,26 @@ const get = command<ModelFlag, [string]>({
   },
 });
 
-const search = command<ModelFlag & { count?: number }, [string]>({
+const search = command<EmbedderFlags & { count?: number }, [string]>({
   brief: "Find the cached texts nearest to a query, exactly",
   examples: ['op-dbus cache search "disk full" -k 5'],
-  flags: { model: MODEL, count: countFlag("How many results (default 10)", "N", 1) },
+  flags: {
+    ...EMBEDDER_FLAGS,
+    count: countFlag("How many results (default 10)", "N", 1),
+  },
   aliases: { k: "count" },
   positional: { kind: "tuple", parameters: [argument("Query", "QUERY")] },
-  async run(context, { model, count }, query) {
+  async run(context, flags, query) {
     if (query === "") {
       throw new InputError("empty_text", "Cannot search for an empty text");
     }
     const cache = await openCache(context, true);
-    const embedder = await openEmbedder(context, model);
+    // A model may mark questions; the stored texts are answers.
+    const stored = await storedIdentity(context, flags);
+    const embedder = await openEmbedder(context, flags, "query");
     const { matrix } = await embedder.embed([query], { signal: context.signal });
-    const k = count ?? DEFAULT_RESULTS;
-    const matches = cache.search(matrix, k, embedder.identity, context.signal);
+    const k = flags.count ?? DEFAULT_RESULTS;
+    const matches = cache.search(matrix, k, stored, context.signal);
     context.out.result(
       { matches },
       () =>

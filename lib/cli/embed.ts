@@ -11,7 +11,7 @@ import {
 } from "./embed_input.ts";
 import { EMBED_OUTPUTS, type EmbedOutput, vectorWriter } from "./embed_output.ts";
 import { openCache } from "./open_cache.ts";
-import { openEmbedder } from "./open_embedder.ts";
+import { EMBEDDER_FLAGS, type EmbedderFlags, openEmbedder } from "./open_embedder.ts";
 import { progressBar } from "./progress.ts";
 
 /** Texts that go through the cache at a time: few enough to stop soon on Ctrl-C. */
@@ -19,10 +19,9 @@ const BATCH_TEXTS = 256;
 /** A batch is also closed at this many characters, so that memory stays bounded. */
 const BATCH_CHARS = 4 * 1024 * 1024;
 
-interface EmbedFlags {
+interface EmbedFlags extends EmbedderFlags {
   readonly file?: string;
   readonly jsonl?: boolean;
-  readonly model?: string;
   readonly output?: EmbedOutput;
 }
 
@@ -36,11 +35,12 @@ export const embed = command<EmbedFlags, string[]>({
     'op-dbus embed "open port 80"',
     "op-dbus embed --file notes.txt --output npy > notes.npy",
     `echo '{"id":7,"text":"hello"}' | op-dbus embed --jsonl`,
+    "op-dbus embed --model minilm --device cpu --file notes.txt --output none",
   ],
   flags: {
     file: textFlag("Read texts from a file, one per line; - is standard input", "FILE"),
     jsonl: toggle('Each line is {"text":"...","id":...} or a JSON string; writes jsonl'),
-    model: textFlag("Model to use (default: the configured one)", "NAME"),
+    ...EMBEDDER_FLAGS,
     output: {
       kind: "enum",
       values: EMBED_OUTPUTS,
@@ -59,7 +59,7 @@ async function runEmbed(context: Context, flags: EmbedFlags, ...args: string[]) 
   const inputStats: InputStats = { emptyLines: 0 };
   const texts = source(flags, args, inputStats, context.signal);
   const cache = await openCache(context);
-  const embedder = await openEmbedder(context, flags.model);
+  const embedder = await openEmbedder(context, flags);
   const form = flags.output ?? (flags.jsonl ? "jsonl" : "json");
   const writer = vectorWriter(form, context.out, embedder.identity.dimensions);
   const bar = progressBar(context.out, "Embedding", args.length, "texts");

@@ -16,6 +16,7 @@ import {
   writeAll,
 } from "../../ffi/files.ts";
 import { temporaryBeside } from "../base/durable.ts";
+import { packFolder, type PackOptions, type PackResult } from "./pack.ts";
 
 /** Level for packages: small, and still decoded at full speed (window 8 MiB). */
 export const PACKAGE_LEVEL = 19;
@@ -124,4 +125,25 @@ export async function* zstdFrame(
   const fed = feed();
   yield* encoder as AsyncIterable<Uint8Array>;
   await fed;
+}
+
+/**
+ * Packs a folder into a file: `packFolder` and {@link saveStream} together.
+ *
+ * @param folder the author's folder
+ * @param path the file to be made
+ * @throws as both do
+ */
+export async function savePacked(
+  folder: string,
+  path: string,
+  pack: PackOptions,
+  save: SaveOptions = {},
+): Promise<PackResult & SavedStream> {
+  let packed: PackResult | undefined;
+  const chunks = function* () {
+    packed = yield* packFolder(folder, pack);
+  };
+  const saved = await saveStream(chunks(), path, save);
+  return { ...packed!, ...saved };
 }

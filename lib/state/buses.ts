@@ -1,0 +1,38 @@
+/** One connection per bus, opened when it is first needed. */
+import { Bus, type ConnectOptions } from "../dbus/bus.ts";
+
+/** The buses of one command. */
+export class Buses implements AsyncDisposable {
+  readonly #buses = new Map<string, Promise<Bus>>();
+
+  /** @param options for every connection */
+  constructor(private readonly options: ConnectOptions = {}) {}
+
+  /** @throws {BusError} when the bus cannot be reached */
+  async get(where: string): Promise<Bus> {
+    const bus = await (this.#buses.get(where) ?? this.#connect(where));
+    // A bus that was restarted is connected to again: an undo may need it.
+    return bus.closedBecause === null ? bus : await this.#connect(where);
+  }
+
+  #connect(where: string): Promise<Bus> {
+    const bus = Bus.connect(where, this.options);
+    this.#buses.set(where, bus);
+    return bus;
+  }
+
+  /** Calls made so far on all buses. */
+  async roundTrips(): Promise<number> {
+    const opened = await Promise.allSettled(this.#buses.values());
+    return opened.reduce(
+      (sum, bus) => sum + (bus.status === "fulfilled" ? bus.value.roundTrips : 0),
+      0,
+    );
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    for (const bus of await Promise.allSettled(this.#buses.values())) {
+      if (bus.status === "fulfilled") await bus.value[Symbol.asyncDispose]();
+    }
+  }
+}
