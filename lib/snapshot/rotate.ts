@@ -110,7 +110,8 @@ export function asCandidate({ name, timeMs, holds, problem }: Found): Candidate 
   return { name, timeMs, holds: holds.map(({ tag }) => tag), problem };
 }
 
-function clockOf(found: readonly Found[], nowMs: number): string | null {
+/** Why the clock is not trusted, by what was found; null when it is. */
+export function clockOf(found: readonly Found[], nowMs: number): string | null {
   const ours = found.filter(({ problem }) => problem === null);
   return clockProblem(ours.map(({ info }) => info.otimeMs), nowMs);
 }
