@@ -105,13 +105,13 @@ hostTest("created again it keeps a person's edits and reports what changed", asy
   });
 
   const edited = first
-    .replace(/\[methods\.set_ntp\][\s\S]*?\n(?=\[)/, "")
+    .replace(/\[methods\.set_ntp\][\s\S]*?\n(?=[#[])/, "")
     .replace(
       "[methods.set_time]\n",
       "# dangerous!\n[methods.set_time]\nok_errors = []\n",
     ) +
     '\n[state.mine]\nkind = "value"\nread = { property = "Timezone" }\n';
-  await root.put("zone", file, edited.replace(/\[state\.ntp\][\s\S]*?\n(?=\[)/, ""));
+  await root.put("zone", file, edited.replace(/\[state\.ntp\][\s\S]*?\n(?=[#[])/, ""));
   await root.put("zone", "README.md", "mine\n");
   const third = await create(root, "zone", "org.freedesktop.timedate1");
   assertEquals(third.report.kept.toSorted(), [
