@@ -16,6 +16,7 @@ export interface Arch {
     readonly set_mempolicy: number;
     readonly get_mempolicy: number;
     readonly move_pages: number;
+    readonly preadv2: number;
     readonly pwritev2: number;
     readonly gettid: number;
   };
@@ -46,6 +47,7 @@ const x86_64: Arch = {
     set_mempolicy: 238,
     get_mempolicy: 239,
     move_pages: 279,
+    preadv2: 327,
     pwritev2: 328,
     gettid: 186,
   },
@@ -75,6 +77,7 @@ const aarch64: Arch = {
     set_mempolicy: 237,
     get_mempolicy: 236,
     move_pages: 239,
+    preadv2: 286,
     pwritev2: 287,
     gettid: 178,
   },

@@ -66,6 +66,14 @@ export const LIBC_SYMBOLS = {
   mkdirat: { parameters: ["i32", "buffer", "u32"], result: "i32" },
   /** int fchmod(int fd, mode_t mode) */
   fchmod: { parameters: ["i32", "u32"], result: "i32" },
+  /** int fchown(int fd, uid_t owner, gid_t group) */
+  fchown: { parameters: ["i32", "u32", "u32"], result: "i32" },
+  /** int fchmodat(int dirfd, const char *path, mode_t mode, int flags) */
+  fchmodat: { parameters: ["i32", "buffer", "u32", "i32"], result: "i32" },
+  /** int futimens(int fd, const struct timespec times[2]) */
+  futimens: { parameters: ["i32", "buffer"], result: "i32" },
+  /** int mknodat(int dirfd, const char *path, mode_t mode, dev_t dev) (glibc 2.33) */
+  mknodat: { parameters: ["i32", "buffer", "u32", "u64"], result: "i32", optional: true },
   /** int fchownat(int dirfd, const char *path, uid_t, gid_t, int flags) */
   fchownat: { parameters: ["i32", "buffer", "u32", "u32", "i32"], result: "i32" },
   /** int utimensat(int dirfd, const char *path, const struct timespec[2], int flags) */

@@ -50,6 +50,11 @@ export function openSystemLibrary<const S extends Deno.ForeignLibraryInterface>(
   throw new LibraryMissingError(soname, reasons);
 }
 
+/** The absolute paths that a system library may be at, most specific first. */
+export function libraryCandidates(soname: string): string[] {
+  return LIBRARY_FOLDERS.map((folder) => `${folder}/${soname}`);
+}
+
 /**
  * Opens a library at a path the caller vouches for (a memfd under /proc/self/fd, or a
  * path that the user named).

@@ -74,6 +74,21 @@ export function llistxattr(path: BytePath): Uint8Array<ArrayBuffer>[] {
     "llistxattr",
     path,
   );
+  return splitNames(into, n);
+}
+
+/** flistxattr(2): the names, as bytes. */
+export function flistxattr(fd: number): Uint8Array<ArrayBuffer>[] {
+  const size = checkSize(sys.flistxattr(fd, EMPTY, 0n), "flistxattr");
+  if (size === 0) return [];
+  const into = new Uint8Array(65536); // XATTR_LIST_MAX
+  const n = checkSize(sys.flistxattr(fd, into, BigInt(into.length)), "flistxattr");
+  return splitNames(into, n);
+}
+
+const EMPTY = new Uint8Array();
+
+function splitNames(into: Uint8Array<ArrayBuffer>, n: number): Uint8Array<ArrayBuffer>[] {
   const names: Uint8Array<ArrayBuffer>[] = [];
   for (let at = 0; at < n;) {
     const end = into.indexOf(0, at);

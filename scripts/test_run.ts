@@ -59,6 +59,35 @@ async function compile(): Promise<boolean> {
   return success;
 }
 
+/**
+ * The executable unpacks its runtime into the user's cache at its first run. What these
+ * tests add there goes when they end; what was there before stays.
+ */
+function removeWhatUnpacks(): Disposable {
+  const folder = Deno.uid() === 0
+    ? "/var/cache/op-dbus"
+    : `${Deno.env.get("HOME") ?? "/nonexistent"}/.cache/op-dbus`;
+  const before = namesIn(folder);
+  return {
+    [Symbol.dispose]() {
+      const now = namesIn(folder) ?? [];
+      for (const name of now.filter((name) => !before?.includes(name))) {
+        Deno.removeSync(`${folder}/${name}`, { recursive: true });
+      }
+      if (!before && now.length > 0) Deno.removeSync(folder);
+    },
+  };
+}
+
+function namesIn(folder: string): string[] | undefined {
+  try {
+    return [...Deno.readDirSync(folder)].map(({ name }) => name);
+  } catch (error) {
+    if (error instanceof Deno.errors.NotFound) return undefined;
+    throw error;
+  }
+}
+
 function tell(counts: Counts): void {
   console.log("");
   for (const name of counts.skipped) console.log(`skipped: ${name}`);
@@ -75,6 +104,7 @@ async function main(wanted: string[]): Promise<number> {
   const total = await runTests("sources", source);
   if (binary.length + executable.length > 0) {
     if (await compile()) {
+      using _unpacked = removeWhatUnpacks();
       const env = { OPDBUS_TEST_EXE: EXECUTABLE };
       add(total, await runTests("executable", binary, env));
       add(total, await runTests("command line on the executable", executable, env));

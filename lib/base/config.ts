@@ -150,7 +150,7 @@ function resolveKey(
   };
   const given = input.flags?.[name as ConfigKey];
   if (given !== undefined) {
-    return fromText(given, "flag", `--${name.split(".").at(-1)!.replaceAll("_", "-")}`);
+    return fromText(given, "flag", name === "root" ? "--root" : `--set ${name}`);
   }
   const variable = environmentName(name), set = input.env?.[variable];
   if (set) return fromText(set, "environment", variable);

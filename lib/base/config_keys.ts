@@ -22,7 +22,15 @@ export const CONFIG_KEYS = {
     "wasm",
   ]),
   "embed.onnxruntime": path("", "libonnxruntime.so to load instead of the built-in one"),
-  "embed.batch_size": integer(32, "texts per call of the model", 1, 4096),
+  "embed.batch_size": integer(16, "texts per run of an ONNX model at most", 1, 4096),
+  "embed.threads": integer(0, "CPU threads for ONNX models; 0: one per CPU", 0, 1024),
+
+  "models.hub": text("https://huggingface.co", "where model pull fetches from"),
+  "models.hub_hosts": list(
+    ["*.huggingface.co", "*.hf.co"],
+    "other hosts that the hub may redirect to",
+  ),
+  "models.max_size": size("8G", "model pull refuses larger models"),
 
   "cache.codec": text("int12", "how vectors are stored", CODECS),
   "cache.durability": text("full", "full: safe on disk before a call answers", [

@@ -1,6 +1,6 @@
 /** What a command has at hand: settings, layout, output, the signal that ends it. */
 import type { GlobalFlags } from "./globals.ts";
-import { type Config, loadConfig } from "../base/config.ts";
+import type { Config } from "../base/config.ts";
 import { Layout } from "../base/layout.ts";
 import { InterruptedError } from "../base/errors.ts";
 import { Output } from "./output.ts";
@@ -11,7 +11,16 @@ export class Context {
   #config: Config | undefined;
   readonly #cleanups: (() => void)[] = [];
 
-  constructor(readonly flags: GlobalFlags, readonly signal: AbortSignal) {
+  /**
+   * @param flags the global ones, as parsed
+   * @param signal ends the command
+   * @param load reads the settings, at their first use
+   */
+  constructor(
+    readonly flags: GlobalFlags,
+    readonly signal: AbortSignal,
+    readonly load: () => Config,
+  ) {
     this.out = outputFor(flags);
   }
 
@@ -20,11 +29,7 @@ export class Context {
    * @throws {InputError} when the configuration file is wrong
    */
   get config(): Config {
-    return this.#config ??= loadConfig({
-      flags: { ...(this.flags.root !== undefined && { root: this.flags.root }) },
-      path: this.flags.config,
-      env: Deno.env.toObject(),
-    });
+    return this.#config ??= this.load();
   }
 
   /** Where things are. */

@@ -75,9 +75,8 @@ export function argument(brief: string, placeholder: string) {
 function parseCount(text: string, minimum: number): number {
   const value = /^\d{1,9}$/.test(text) ? Number(text) : NaN;
   if (!(value >= minimum)) {
-    throw new InputError("usage", `${JSON.stringify(text)} is not a whole number`, {
-      hint: `give a number of at least ${minimum}`,
-    });
+    const what = `a whole number of at least ${minimum}`;
+    throw new InputError("usage", `${JSON.stringify(text)} is not ${what}`);
   }
   return value;
 }

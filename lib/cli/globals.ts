@@ -6,6 +6,7 @@ import type { CliContext } from "./command.ts";
 export interface GlobalFlags {
   readonly root?: string;
   readonly config?: string;
+  readonly set?: readonly string[];
   readonly json?: boolean;
   readonly quiet?: boolean;
   readonly verbose?: boolean;
@@ -31,6 +32,15 @@ export const GLOBAL_FLAGS: FlagParametersForType<GlobalFlags, CliContext> = {
     brief: "Configuration file (OPDBUS_CONFIG; default /etc/op-dbus/config.toml)",
     placeholder: "FILE",
     optional: true,
+    hidden: true,
+  },
+  set: {
+    kind: "parsed",
+    parse: text,
+    brief: "A setting for this run, as `op-dbus config show` names it; may be repeated",
+    placeholder: "KEY=VALUE",
+    optional: true,
+    variadic: true,
     hidden: true,
   },
   json: {
@@ -72,7 +82,7 @@ export const GLOBAL_FLAGS: FlagParametersForType<GlobalFlags, CliContext> = {
 export const GLOBAL_ALIASES = { q: "quiet", v: "verbose" } as const;
 
 /** Global flags that take a value, as written on the command line. */
-const WITH_VALUE = ["--root", "--config"];
+const WITH_VALUE = ["--root", "--config", "--set"];
 /** Global flags that take none. */
 const WITHOUT_VALUE = [
   "--json",
@@ -110,6 +120,7 @@ export function splitLeadingGlobals(
 export const GLOBAL_HELP = `Global flags, before or after the command:
   --root DIR      root folder (OPDBUS_ROOT; default /var/lib/op-dbus)
   --config FILE   configuration (OPDBUS_CONFIG; default /etc/op-dbus/config.toml)
+  --set KEY=VALUE a setting for this run (op-dbus config show lists them); repeatable
   --json          one JSON document on standard output (JSON lines for streams)
   -q, --quiet     say nothing but results and errors
   -v, --verbose   say more; errors with their stack

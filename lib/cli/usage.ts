@@ -42,9 +42,9 @@ export function usageText(report: (error: OpError) => void): ApplicationText {
         UnsatisfiedFlagError: ({ externalFlagName }) =>
           `Missing value or flag --${externalFlagName}`,
         ArgumentParseError: ({ externalFlagNameOrPlaceholder, input, exception }) =>
-          `Invalid value ${quote(input)} for ${externalFlagNameOrPlaceholder}: ${
-            exception instanceof Error ? exception.message : exception
-          }`,
+          `Invalid value ${quote(input)} for ${
+            flagName(externalFlagNameOrPlaceholder)
+          }: ${exception instanceof Error ? exception.message : exception}`,
       });
       return usage(message, nearest(corrections(error)));
     },
@@ -55,15 +55,19 @@ export function usageText(report: (error: OpError) => void): ApplicationText {
   };
 }
 
-/** @stricli/core's own suggestions, or the nearest of the flags it does not look at. */
+/** The nearest of @stricli/core's own suggestions and the flags it does not look at. */
 function corrections(error: ArgumentScannerError): readonly string[] {
-  if ("corrections" in error) {
-    const found = error.corrections as readonly string[];
-    if (found.length > 0) return found.map((word) => `--${word.replace(/^-+/, "")}`);
+  if (!(error instanceof FlagNotFoundError)) {
+    return "corrections" in error ? error.corrections as readonly string[] : [];
   }
-  if (!(error instanceof FlagNotFoundError)) return [];
-  const near = nearestWord(error.input, ["help", ...Object.keys(GLOBAL_FLAGS)]);
+  const own = error.corrections.map((word) => word.replace(/^-+/, ""));
+  const near = nearestWord(error.input, [...own, "help", ...Object.keys(GLOBAL_FLAGS)]);
   return near ? [`--${near}`] : [];
+}
+
+/** Placeholders are in capitals, flags are not. */
+function flagName(name: string): string {
+  return name === name.toUpperCase() ? name : `--${name}`;
 }
 
 function quote(text: string): string {

@@ -99,6 +99,12 @@ export class Repositories {
         { hint: "give each key with --key, and a --threshold of at most their number" },
       );
     }
+    const secrets = new Set([...byId.values()].map(({ key }) => key.toHex()));
+    if (secrets.size < byId.size) {
+      throw new InputError("bad_key", "Two of the keys are the same key", {
+        hint: "a threshold counts people: give each one's own key",
+      });
+    }
     const before = this.#list.find((repository) => repository.name === name);
     if (before && before.url !== href) {
       throw new InputError("repository_exists", `${name} is already at ${before.url}`, {

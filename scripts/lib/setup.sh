@@ -37,7 +37,9 @@ need_deno() {
   mkdir -p "$repo/.tools/bin"
   [ "$deno" = "$repo/.tools/bin/deno" ] || ln -sfn "$deno" "$repo/.tools/bin/deno"
   PATH=$repo/.tools/bin:$PATH DENO_NO_UPDATE_CHECK=1
-  export PATH DENO_NO_UPDATE_CHECK
+  # Beside Deno's own list the machine's, as npm and apt use it (a company's proxy).
+  DENO_TLS_CA_STORE=${DENO_TLS_CA_STORE:-system,mozilla}
+  export PATH DENO_NO_UPDATE_CHECK DENO_TLS_CA_STORE
 }
 
 install_deno() {

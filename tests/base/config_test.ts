@@ -77,7 +77,7 @@ Deno.test("bad values: the key, the place, what is wanted", () => {
     () => resolveConfig({ flags: { "cache.arena_size": "lots" } }),
     InputError,
   );
-  assertIncludes(flags.message, "Invalid cache.arena_size (--arena-size)");
+  assertIncludes(flags.message, "Invalid cache.arena_size (--set cache.arena_size)");
 });
 
 Deno.test("tables whose entries the user names", () => {

@@ -3,6 +3,7 @@
  * no deno, no node, no certificates, no passwd entry but root's. Programs run in it by
  * chroot inside a mount namespace of their own, so no mount outlives a run.
  */
+import { effectiveUid } from "../../ffi/files.ts";
 import { type Scratch, sh, tempFolder } from "../support/scratch.ts";
 
 /** From dash, coreutils, findutils, grep and gzip: Debian's essential set. */
@@ -40,6 +41,22 @@ mount -t proc proc "$R/proc"
 for node in null zero urandom; do mount --bind "/dev/$node" "$R/dev/$node"; done
 `;
 
+/** A test in such a root; skipped without root, which chroot and mount need. */
+export function rootTest(
+  name: string,
+  shell: "debian" | "busybox",
+  fn: (root: BareRoot) => Promise<void>,
+): void {
+  Deno.test({
+    name,
+    ignore: effectiveUid() !== 0,
+    async fn() {
+      await using root = await bareRoot(shell);
+      await fn(root);
+    },
+  });
+}
+
 /** @param shell `debian` for the essential programs, `busybox` for one static busybox */
 export async function bareRoot(
   shell: "debian" | "busybox" = "debian",
@@ -70,13 +87,19 @@ async function runIn(
   args: readonly string[],
   { uid = 0, env = {}, prepare = "" }: BareOptions,
 ): Promise<BareResult> {
-  // R and U are named on the shell's command line and so never reach the program.
   const script = `R=$1 U=$2; shift 2\n${ENTER}${prepare}\n` +
     'exec chroot --userspec="$U:$U" --groups="" "$R" "$@"';
   const { code, stdout, stderr } = await new Deno.Command("/usr/bin/unshare", {
-    args: ["--mount", "--", "/bin/sh", "-c", script, "sh", root, `${uid}`, ...args],
+    args: [
+      ...["--mount", "--", "/bin/sh", "-c", script, "sh", root, `${uid}`],
+      ...[
+        "/bin/env",
+        "-i",
+        ...Object.entries(env).map((pair) => pair.join("=")),
+        ...args,
+      ],
+    ],
     clearEnv: true,
-    env,
     cwd: "/",
     stdin: "null",
   }).output();

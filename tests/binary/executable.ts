@@ -1,6 +1,8 @@
 /** The executable under test, and small stand-ins for its heavy inside. */
 import { writeSelfExtracting } from "../../scripts/release/self_extracting.ts";
 import type { Arch } from "../../scripts/release/build.ts";
+import { tempFolder } from "../support/scratch.ts";
+import type { BareRoot } from "./bare_root.ts";
 
 const REPO = new URL("../../", import.meta.url).pathname;
 
@@ -19,27 +21,39 @@ export function executable(): string {
 const SMALL_RUNTIME = `#!/bin/sh
 [ "$1" != --version ] || exit 0
 for last; do :; done
-echo "ran as $(id -u) with $last"
-env
+echo "ran as $(/bin/id -u) with $last"
+/bin/env
 `;
 
 /**
- * A file with the real header and a tiny runtime, so that hundreds of ways to break it can
- * be tried.
+ * Puts a file with the real header and a tiny runtime at /op-dbus, so that hundreds of
+ * ways to break it can be tried.
  */
-export async function smallExecutable(
-  folder: string,
+export async function withSmallExecutable(
+  root: BareRoot,
   runtime = SMALL_RUNTIME,
-): Promise<string> {
-  const app = `${folder}/app`;
-  await Deno.mkdir(app, { recursive: true });
-  await Deno.writeTextFile(`${app}/app.js`, "// nothing\n");
-  const path = `${folder}/op-dbus`;
+): Promise<void> {
+  await using app = await tempFolder();
+  await Deno.writeTextFile(`${app.path}/main.js`, "// nothing\n");
+  await Deno.writeTextFile(`${app.path}/asset`, "an asset\n");
   await writeSelfExtracting(
-    { folder: app, assets: [], version: "0.0.0", commit: null },
+    {
+      folder: app.path,
+      files: ["main.js", "asset"],
+      assets: ["asset"],
+      version: "0.0.0",
+      commit: null,
+    },
     Deno.build.arch as Arch,
     new TextEncoder().encode(runtime),
-    path,
+    `${root.path}/op-dbus`,
   );
-  return path;
+}
+
+/** The one folder that a run has unpacked to below `base`, as a path outside the root. */
+export function unpackedIn(root: BareRoot, base: string): string {
+  const names = [...Deno.readDirSync(root.path + base)].map(({ name }) => name)
+    .filter((name) => /^[0-9a-f]{16}$/.test(name));
+  if (names.length !== 1) throw new Error(`${base} holds ${names.length} runtimes`);
+  return `${root.path}${base}/${names[0]}`;
 }

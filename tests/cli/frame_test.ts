@@ -76,6 +76,18 @@ Deno.test("config show prints each value and where it came from", async () => {
   assertIncludes(flag.stdout, /root +\/from\/flag +--root/);
 });
 
+Deno.test("any setting can be given for one run with --set", async () => {
+  const show = ["config", "show", "--json"];
+  const { stdout } = await cli(["--set", "cache.codec=f16", ...show, "--set", "root=/r"]);
+  const settings = JSON.parse(stdout).settings as { name: string; value: unknown }[];
+  const of = (name: string) => settings.find((setting) => setting.name === name)?.value;
+  assertEquals([of("cache.codec"), of("root")], ["f16", "/r"] as unknown[]);
+  const mistyped = await cli([...show, "--set", "cache.codex=f16"]);
+  assertEquals(mistyped.code, 2);
+  assertIncludes(mistyped.stderr, "did you mean --set cache.codec=VALUE?");
+  assertEquals((await cli([...show, "--set", "cache.codec=f17"])).code, 2);
+});
+
 Deno.test("a configuration that is wrong names file, line and column, exit 2", async () => {
   await using folder = await tempFolder();
   const file = `${folder.path}/config.toml`;

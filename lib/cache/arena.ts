@@ -1,0 +1,169 @@
+/**
+ * Decoded vectors that are hot, in one contiguous stretch of memory, found by their text.
+ * Full, it evicts by CLOCK: a hand goes round and takes the first slot that was not used
+ * since it last came by. Source: Corbató, "A Paging Experiment with the Multics System"
+ * (1968).
+ */
+import { MADV_DONTNEED, Mapping } from "../../ffi/memory.ts";
+
+/** Texts longer than this (UTF-16 units) are not kept in memory as names of a slot. */
+export const ARENA_TEXT_LIMIT = 4096;
+/** Default size. Memory is taken from the system only as slots are used. */
+export const DEFAULT_ARENA_BYTES = 256 * 1024 * 1024;
+const KEY_BYTES = 32;
+
+/**
+ * Keeps a mapping alive as long as any view of it: reading an unmapped view would kill the
+ * process. The pages themselves go when the arena is disposed of.
+ */
+const alive = new WeakMap<ArrayBuffer, Mapping>();
+
+/** A slot that was used since its uses were last taken. */
+export interface SlotUse {
+  readonly key: string;
+  readonly text: string;
+  readonly hits: number;
+}
+
+/** The vectors of one model. */
+export class Arena implements Disposable {
+  readonly #mapping: Mapping;
+  readonly #floats: Float32Array<ArrayBuffer>;
+  readonly #slots = new Map<string, number>();
+  readonly #texts: (string | undefined)[] = [];
+  readonly #keys: Uint8Array;
+  readonly #hits: Uint32Array;
+  readonly #used: Uint8Array;
+  #hand = 0;
+  /** How many entries were evicted. */
+  evictions = 0;
+
+  /**
+   * @param dimensions of every vector
+   * @param limitBytes most bytes of vectors; at least one slot is made
+   * @param place called once with the mapping, to bind its memory to a node
+   */
+  constructor(
+    readonly dimensions: number,
+    limitBytes: number,
+    place?: (mapping: Mapping) => void,
+  ) {
+    this.capacity = Math.max(1, Math.floor(limitBytes / (dimensions * 4)));
+    this.#mapping = Mapping.anonymous(this.capacity * dimensions * 4);
+    alive.set(this.#mapping.buffer, this.#mapping);
+    place?.(this.#mapping);
+    this.#floats = new Float32Array(this.#mapping.buffer);
+    this.#keys = new Uint8Array(this.capacity * KEY_BYTES);
+    this.#hits = new Uint32Array(this.capacity);
+    this.#used = new Uint8Array(this.capacity);
+  }
+
+  /** Slots in all. */
+  readonly capacity: number;
+
+  /** Slots in use. */
+  get size(): number {
+    return this.#slots.size;
+  }
+
+  /** The mapping, for placement to look at. */
+  get mapping(): Mapping {
+    return this.#mapping;
+  }
+
+  /**
+   * The vector of a text without copying it, or undefined. The view is good until the
+   * next {@link admit}, which may reuse the slot.
+   */
+  view(text: string): Float32Array<ArrayBuffer> | undefined {
+    const slot = this.#slots.get(text);
+    if (slot === undefined) return undefined;
+    this.#hits[slot]!++;
+    this.#used[slot] = 1;
+    const at = slot * this.dimensions;
+    return this.#floats.subarray(at, at + this.dimensions);
+  }
+
+  /** True where a text's vector is here; no use is counted. */
+  has(text: string): boolean {
+    return this.#slots.has(text);
+  }
+
+  /** Copies the vector of a text to `into` from `at`; false where it is not here. */
+  copy(text: string, into: Float32Array, at: number): boolean {
+    const view = this.view(text);
+    if (!view) return false;
+    into.set(view, at);
+    return true;
+  }
+
+  /**
+   * Takes a vector in, evicting another where all slots are taken.
+   *
+   * @param evicted told of an evicted slot's uses, so that none is lost
+   */
+  admit(
+    text: string,
+    key: string,
+    from: Float32Array,
+    at: number,
+    evicted: (use: SlotUse) => void,
+  ): void {
+    if (text.length > ARENA_TEXT_LIMIT) return;
+    const known = this.#slots.get(text);
+    const slot = known ??
+      (this.#texts.length < this.capacity ? this.#texts.length : this.#evict(evicted));
+    this.#floats.set(from.subarray(at, at + this.dimensions), slot * this.dimensions);
+    if (known !== undefined) return;
+    this.#slots.set(text, slot);
+    this.#texts[slot] = text;
+    this.#keys.subarray(slot * KEY_BYTES, (slot + 1) * KEY_BYTES).setFromHex(key);
+    this.#hits[slot] = 0;
+    this.#used[slot] = 0;
+  }
+
+  #evict(evicted: (use: SlotUse) => void): number {
+    while (this.#used[this.#hand] === 1) {
+      this.#used[this.#hand] = 0;
+      this.#hand = (this.#hand + 1) % this.capacity;
+    }
+    const slot = this.#hand;
+    this.#hand = (this.#hand + 1) % this.capacity;
+    const text = this.#texts[slot];
+    if (text !== undefined) {
+      if (this.#hits[slot]! > 0) evicted(this.#use(slot, text));
+      this.#slots.delete(text);
+      this.evictions++;
+    }
+    return slot;
+  }
+
+  #use(slot: number, text: string): SlotUse {
+    const key = this.#keys.subarray(slot * KEY_BYTES, (slot + 1) * KEY_BYTES).toHex();
+    return { key, text, hits: this.#hits[slot]! };
+  }
+
+  /** The uses since the last call, slot by slot; resets them. */
+  *takeUses(): Generator<SlotUse> {
+    for (let slot = 0; slot < this.#texts.length; slot++) {
+      if (this.#hits[slot] === 0) continue;
+      const text = this.#texts[slot];
+      if (text !== undefined) yield this.#use(slot, text);
+      this.#hits[slot] = 0;
+    }
+  }
+
+  /** Forgets everything (a clean or clear happened). */
+  clear(): void {
+    this.#slots.clear();
+    this.#texts.length = 0;
+    this.#hits.fill(0);
+    this.#used.fill(0);
+    this.#hand = 0;
+  }
+
+  [Symbol.dispose](): void {
+    this.clear();
+    this.#mapping.advise(MADV_DONTNEED);
+  }
+}

@@ -1,0 +1,196 @@
+/** Adding a model from a local folder: check, copy, try, record. */
+import { close, fsync, fsyncFolder, O_RDONLY, open } from "../../../ffi/files.ts";
+import { writeDurably } from "../../base/durable.ts";
+import { asOpError, InputError } from "../../base/errors.ts";
+import type { Layout } from "../../base/layout.ts";
+import type { DeviceOptions } from "../onnx/devices.ts";
+import { inspectFolder, type ModelFolder, readTokenizer } from "./folder.ts";
+import { hashFile } from "./hash.ts";
+import { checkModelName } from "./names.ts";
+import { openRecord, shapeOf } from "./open.ts";
+import {
+  digestOf,
+  identityOf,
+  type ModelFileRecord,
+  type ModelRecord,
+  RECORD_FILE,
+  TOKENIZER_FILE,
+} from "./record.ts";
+import { readSettings, type SettingOverrides } from "./settings.ts";
+import {
+  installFolder,
+  lockModels,
+  type LockWait,
+  readModel,
+  temporaryFolder,
+} from "./store.ts";
+
+/** What the user may say about the model. */
+export interface AddOptions extends SettingOverrides, LockWait {
+  /** The .onnx file inside the folder; default model.onnx or onnx/model.onnx. */
+  readonly file?: string;
+  /** The output to read. */
+  readonly output?: string;
+  /** Replaces a model of that name. */
+  readonly replace?: boolean;
+  /** What the record says it came from; default the folder. */
+  readonly source?: string;
+  /** The engine to try it on. */
+  readonly devices: DeviceOptions;
+}
+
+/** Texts that the model must give finite vectors for before it is kept. */
+const TRIALS = ["op-dbus", "A longer sentence, so that the shorter one is padded."];
+
+/**
+ * Checks a folder and keeps a copy of what the model needs from it.
+ *
+ * @param folder absolute path
+ * @throws {InputError} for a folder that is no usable model, or a name that is taken
+ * @throws {OpError} when it cannot be copied or does not run
+ */
+export async function addModel(
+  layout: Layout,
+  name: string,
+  folder: string,
+  options: AddOptions,
+): Promise<ModelRecord> {
+  checkModelName(name);
+  const found = inspectFolder(folder, options);
+  const origin = options.source ?? folder;
+  const settings = readSettings(found.settings, options, origin);
+  using _lock = await lockedForWriting(layout, name, options);
+  if (!options.replace && readModel(layout, name)) {
+    throw new InputError("model_exists", `There is a model ${name} already`, {
+      hint: "choose another name, or replace it with --force",
+    });
+  }
+  const temporary = temporaryFolder(layout, name);
+  try {
+    const files = await copyFiles(found, temporary, options.signal);
+    const draft: ModelRecord = {
+      format: 1,
+      name,
+      digest: await digestOf(files, found.output.name),
+      files,
+      dimensions: 1, // known after the trial
+      ...settings,
+      precision: found.precision,
+      inputs: [...found.inputs],
+      int32_inputs: found.int32Inputs,
+      output: found.output.name,
+      batch_sensitive: found.batchSensitive,
+      external_files: [...found.onnx.externalFiles],
+      tokenizer: "library",
+      source: origin,
+      added_at: new Date().toISOString(),
+    };
+    const record = await tryOut(draft, temporary, found, options);
+    const text = JSON.stringify(record, null, 2) + "\n";
+    writeDurably(`${temporary}/${RECORD_FILE}`, new TextEncoder().encode(text));
+    await installFolder(layout, temporary, name);
+    return record;
+  } catch (error) {
+    await Deno.remove(temporary, { recursive: true }).catch((failure) => {
+      if (!(failure instanceof Deno.errors.NotFound)) throw failure;
+    });
+    throw asOpError(error, `Cannot add the model ${name}`);
+  }
+}
+
+async function lockedForWriting(layout: Layout, name: string, options: AddOptions) {
+  try {
+    return await lockModels(layout, options);
+  } catch (error) {
+    throw asOpError(error, `Cannot add the model ${name}`);
+  }
+}
+
+async function copyFiles(
+  found: ModelFolder,
+  into: string,
+  signal: AbortSignal | undefined,
+): Promise<ModelFileRecord[]> {
+  await Deno.mkdir(into, { mode: 0o755 });
+  const files: ModelFileRecord[] = [];
+  for (const { from, to } of found.copies) {
+    signal?.throwIfAborted();
+    const target = `${into}/${to}`;
+    const parent = target.slice(0, target.lastIndexOf("/"));
+    await Deno.mkdir(parent, { recursive: true });
+    // copy_file_range underneath: a reflink on btrfs. The copy is what is hashed.
+    await Deno.copyFile(from, target);
+    await Deno.chmod(target, 0o644);
+    const fd = open(target, O_RDONLY);
+    try {
+      fsync(fd, target);
+    } finally {
+      close(fd);
+    }
+    if (parent !== into) fsyncFolder(parent);
+    files.push({ path: to, ...await hashFile(target, signal) });
+  }
+  return files;
+}
+
+/** Loads the copied model and embeds a few texts: what fails here is not kept. */
+async function tryOut(
+  draft: ModelRecord,
+  folder: string,
+  found: ModelFolder,
+  options: AddOptions,
+): Promise<ModelRecord> {
+  const tokenizerFile = `${folder}/${TOKENIZER_FILE}`;
+  checkVocabulary(found, readTokenizer(tokenizerFile), tokenizerFile);
+  const { dimensions, rank, tokenizer } = await shapeOf(draft, folder, options.devices);
+  const stated = found.settings.pooling?.["word_embedding_dimension"];
+  if (typeof stated === "number" && stated !== dimensions) {
+    const message = `Cannot use the model: it gives ${dimensions} dimensions, ` +
+      `1_Pooling/config.json says ${stated}`;
+    throw new InputError("bad_model", message);
+  }
+  const record: ModelRecord = {
+    ...draft,
+    dimensions,
+    tokenizer,
+    pooling: rank === 2 ? "none" : draft.pooling,
+  };
+  if (rank === 3 && draft.pooling === "none") {
+    throw new InputError(
+      "bad_model",
+      "Cannot use the model: its output has a state per token, and pooling is none",
+      { hint: "choose --pooling mean, cls or max" },
+    );
+  }
+  using embedder = await openRecord(record, folder, {
+    ...options.devices,
+    identity: identityOf(record, "passage"),
+  });
+  await embedder.embed(TRIALS, options.signal ? { signal: options.signal } : {});
+  return record;
+}
+
+/** A tokenizer with more words than the model has rows would fail on some texts only. */
+function checkVocabulary(found: ModelFolder, definition: string, path: string): void {
+  const size = found.settings.config?.["vocab_size"];
+  if (typeof size !== "number") return;
+  let vocabulary: unknown;
+  try {
+    vocabulary = JSON.parse(definition)?.model?.vocab;
+  } catch (error) {
+    throw new InputError("bad_tokenizer", `Cannot read the tokenizer ${path}: ${error}`, {
+      hint: "fetch the file again: it is cut short or no JSON",
+    });
+  }
+  if (typeof vocabulary !== "object" || vocabulary === null) return;
+  const ids = Array.isArray(vocabulary)
+    ? vocabulary.length
+    : Object.values(vocabulary as Record<string, number>)
+      .reduce((most, id) => Math.max(most, id + 1), 0);
+  if (ids <= size) return;
+  throw new InputError(
+    "bad_model",
+    `Cannot use the model: its tokenizer has ${ids} tokens, the model only ${size}`,
+    { hint: "tokenizer.json belongs to another model" },
+  );
+}

@@ -1,0 +1,198 @@
+/**
+ * The two engines' binaries: where they are, and that they are what they should be.
+ *
+ * In the executable they lie beside the bundle; in a checkout they are in Deno's npm
+ * cache. Both are compared with a SHA-256 written here. A library that the user names is
+ * taken as it is, if nobody else could have written it.
+ */
+import {
+  close,
+  effectiveUid,
+  memfdCreate,
+  O_RDONLY,
+  open,
+  writeAll,
+} from "../../../ffi/files.ts";
+import { fstat, isRegular } from "../../../ffi/stat.ts";
+import { InputError, OpError } from "../../base/errors.ts";
+
+/** One binary that op-dbus brings along. */
+export interface Asset {
+  /** Name beside the bundle. */
+  readonly fileName: string;
+  readonly npmPackage: string;
+  readonly npmVersion: string;
+  /** Path inside the npm package, by architecture. */
+  readonly npmPath: Readonly<Record<string, string>>;
+  readonly sha256: Readonly<Record<string, string>>;
+}
+
+const ONNXRUNTIME_VERSION = "1.30.0";
+const WASM_PATH = "dist/ort-wasm-simd-threaded.wasm";
+const WASM_SHA256 = "3398c10d07d229bd91b364548e130e0e51a8e5704b88c7c083ebbeb78842dee2";
+
+/** What must be embedded into the executable, beside the bundle, as it is. */
+export const ASSETS = {
+  /** ONNX Runtime's shared library. */
+  native: {
+    fileName: "libonnxruntime.so.1",
+    npmPackage: "onnxruntime-node",
+    npmVersion: ONNXRUNTIME_VERSION,
+    npmPath: {
+      x86_64: "bin/napi-v6/linux/x64/libonnxruntime.so.1",
+      aarch64: "bin/napi-v6/linux/arm64/libonnxruntime.so.1",
+    },
+    sha256: {
+      x86_64: "ffb75a925ba05e47b235bb66e3e3911714a80b328a9c9425539feb204aa32a23",
+      aarch64: "1f549d46250b005580b597f4164984aaf75b3bcb9f3aeb07c7f8a8fe60b23c76",
+    },
+  },
+  /** ONNX Runtime compiled to WebAssembly. */
+  wasm: {
+    fileName: "ort-wasm-simd-threaded.wasm",
+    npmPackage: "onnxruntime-web",
+    npmVersion: ONNXRUNTIME_VERSION,
+    npmPath: { x86_64: WASM_PATH, aarch64: WASM_PATH },
+    sha256: { x86_64: WASM_SHA256, aarch64: WASM_SHA256 },
+  },
+} as const satisfies Record<string, Asset>;
+
+/** True in a checkout, false in a bundle: the bundle's file has another name. */
+const IN_CHECKOUT = import.meta.url.endsWith("/lib/embed/onnx/assets.ts");
+
+/**
+ * Where Deno's npm cache has an asset; null where it has not.
+ *
+ * @param architecture of the machine that will run it
+ */
+export function locateInNpmCache(
+  asset: Asset,
+  architecture: string = Deno.build.arch,
+): string | null {
+  const cache = Deno.env.get("DENO_DIR") ??
+    `${Deno.env.get("XDG_CACHE_HOME") ?? `${Deno.env.get("HOME") ?? ""}/.cache`}/deno`;
+  const inside = asset.npmPath[architecture];
+  if (!inside) return null;
+  for (const registry of folders(`${cache}/npm`)) {
+    const home = `${cache}/npm/${registry}/${asset.npmPackage}/${asset.npmVersion}`;
+    if (exists(`${home}/${inside}`)) return `${home}/${inside}`;
+  }
+  return null;
+}
+
+/**
+ * An asset's bytes, checked.
+ *
+ * @throws {OpError} when it is nowhere, or is not the one this version was built with
+ */
+export async function readAsset(asset: Asset): Promise<Uint8Array<ArrayBuffer>> {
+  const place = IN_CHECKOUT
+    ? locateInNpmCache(asset)
+    : new URL(`./${asset.fileName}`, import.meta.url);
+  if (place === null) {
+    const name = `${asset.npmPackage}@${asset.npmVersion}`;
+    throw new OpError(
+      "runtime_missing",
+      `Cannot find ${asset.fileName}: Deno's cache has no ${name} for this machine`,
+      { hint: "run: deno install" },
+    );
+  }
+  let bytes: Uint8Array<ArrayBuffer>;
+  try {
+    bytes = await Deno.readFile(place);
+  } catch (error) {
+    throw new OpError("runtime_missing", `Cannot read ${place}: ${text(error)}`, {
+      cause: error,
+      hint: "download op-dbus again: its file is incomplete",
+    });
+  }
+  const expected = asset.sha256[Deno.build.arch];
+  const found = new Uint8Array(await crypto.subtle.digest("SHA-256", bytes)).toHex();
+  if (found !== expected) {
+    throw new OpError(
+      "runtime_damaged",
+      `Cannot use ${place}: its SHA-256 is ${found}, expected ${expected}`,
+      { hint: "download op-dbus again, or run: deno install" },
+    );
+  }
+  return bytes;
+}
+
+/** A shared library that can be opened by path until it is disposed. */
+export interface LibraryFile extends Disposable {
+  readonly path: string;
+  /** `built-in` or the path that the user named. */
+  readonly origin: string;
+}
+
+/**
+ * The native library: the one named, else the built-in one in a memfd, where nobody can
+ * replace it between the check and the load.
+ *
+ * @param named absolute path from flag, environment or config; empty for none
+ */
+export async function nativeLibrary(named: string): Promise<LibraryFile> {
+  if (named !== "") {
+    return { path: vouchedFor(named), origin: named, [Symbol.dispose]() {} };
+  }
+  const bytes = await readAsset(ASSETS.native);
+  const fd = memfdCreate("libonnxruntime");
+  try {
+    writeAll(fd, bytes);
+  } catch (error) {
+    close(fd);
+    throw error;
+  }
+  return {
+    path: `/proc/self/fd/${fd}`,
+    origin: "built-in",
+    [Symbol.dispose]: () => close(fd),
+  };
+}
+
+/**
+ * Checks that only root and we can write a library.
+ *
+ * @throws {InputError} when somebody else could, or it is no absolute path
+ */
+function vouchedFor(path: string): string {
+  const refuse = (why: string) =>
+    new InputError("bad_library", `Cannot load ${path}: ${why}`, {
+      hint: "name a libonnxruntime.so of version 1.17 or newer, owned by root or you",
+    });
+  if (!path.startsWith("/")) throw refuse("it is not an absolute path");
+  const fd = open(path, O_RDONLY);
+  try {
+    const stat = fstat(fd, path);
+    if (!isRegular(stat)) throw refuse("it is not a file");
+    if (stat.uid !== 0 && stat.uid !== effectiveUid()) {
+      throw refuse(`it belongs to user ${stat.uid}`);
+    }
+    if (stat.mode & 0o022) throw refuse("other users can write it");
+  } finally {
+    close(fd);
+  }
+  return path;
+}
+
+function folders(path: string): string[] {
+  try {
+    return [...Deno.readDirSync(path)].filter((e) => e.isDirectory).map((e) => e.name);
+  } catch (error) {
+    if (error instanceof Deno.errors.NotFound) return [];
+    throw error;
+  }
+}
+
+function exists(path: string): boolean {
+  try {
+    return Deno.statSync(path).isFile;
+  } catch (error) {
+    if (error instanceof Deno.errors.NotFound) return false;
+    throw error;
+  }
+}
+
+function text(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
+}

@@ -1,0 +1,140 @@
+/** The native engine: ONNX Runtime's C API, on the CPU or an accelerator. */
+import { OnnxRuntime, type Provider } from "../../../ffi/onnxruntime.ts";
+import type { OnnxSession } from "../../../ffi/onnxruntime.ts";
+import { OpError } from "../../base/errors.ts";
+import { nativeLibrary } from "./assets.ts";
+import type { Device, EngineOptions, EngineSession, Feeds, ModelFile } from "./engine.ts";
+
+/** Beyond this many threads inside one operator, more of them slow a small encoder down. */
+const MAX_THREADS_PER_RUN = 8;
+const MAX_CONCURRENCY = 16;
+
+/** The library with where it came from. */
+export interface NativeRuntime {
+  readonly runtime: OnnxRuntime;
+  /** `built-in` or a path. */
+  readonly origin: string;
+}
+
+const loaded = new Map<string, Promise<NativeRuntime>>();
+
+/**
+ * Loads ONNX Runtime; once per process and path.
+ *
+ * @param named see {@link nativeLibrary}
+ * @throws {OpError} when it is missing, damaged, too old or does not load here
+ */
+export function loadNative(named: string): Promise<NativeRuntime> {
+  let runtime = loaded.get(named);
+  if (!runtime) loaded.set(named, runtime = open(named));
+  return runtime;
+}
+
+async function open(named: string): Promise<NativeRuntime> {
+  using library = await nativeLibrary(named);
+  try {
+    return { runtime: new OnnxRuntime(library.path), origin: library.origin };
+  } catch (error) {
+    const why = error instanceof Error ? error.message.split("\n")[0]! : String(error);
+    throw new OpError(
+      "runtime_unloadable",
+      `Cannot load ONNX Runtime (${library.origin}): ${why}`,
+      { cause: error, hint: "it needs glibc 2.28 and libstdc++; or use --device wasm" },
+    );
+  }
+}
+
+/** Without TF32: its 10-bit products would move vectors away from the CPU's. */
+const CUDA_OPTIONS = { device_id: "0", use_tf32: "0" } as const;
+
+/** Execution providers of a device, best first; the CPU takes what they leave. */
+function providersOf(device: Device): Provider[] {
+  switch (device) {
+    case "cuda":
+      return [{ name: "CUDA", options: CUDA_OPTIONS }];
+    case "tensorrt":
+      return [
+        {
+          name: "TensorRT",
+          options: { device_id: "0", trt_fp16_enable: "0", trt_engine_cache_enable: "0" },
+        },
+        { name: "CUDA", options: CUDA_OPTIONS },
+      ];
+    case "webgpu":
+      return [{ name: "WebGPU", options: {} }];
+    default:
+      return [];
+  }
+}
+
+/** Loads a model. @throws {OpError} for a damaged model or a device that does not start */
+export async function openNative(
+  { runtime, origin }: NativeRuntime,
+  device: Device,
+  model: ModelFile,
+  options: EngineOptions,
+): Promise<EngineSession> {
+  const threads = Math.min(options.threads, MAX_THREADS_PER_RUN);
+  let session: OnnxSession;
+  try {
+    session = await runtime.createSession(model.path, {
+      threads,
+      providers: providersOf(device),
+      // Spinning threads would starve the event loop and our neighbours for 2 % of speed.
+      config: { "session.intra_op.allow_spinning": "0" },
+    });
+  } catch (error) {
+    throw new OpError(
+      "model_unloadable",
+      `Cannot load the model ${model.path} on ${device}: ${reason(error)}`,
+      { cause: error, hint: "check the file (op-dbus model list), or another --device" },
+    );
+  }
+  return {
+    engine: "native",
+    device,
+    description: `ONNX Runtime ${runtime.version}, ${origin}`,
+    // A run's own thread works too, so N runs on T threads keep N + T - 1 CPUs busy. At
+    // least two, so that one is under way while the other's result is pooled.
+    concurrency: Math.min(MAX_CONCURRENCY, Math.max(2, options.threads - threads + 1)),
+    run: (feeds, signal) => run(session, model, feeds, signal),
+    [Symbol.dispose]: () => session[Symbol.dispose](),
+  };
+}
+
+async function run(
+  session: OnnxSession,
+  model: ModelFile,
+  feeds: Feeds,
+  signal: AbortSignal | undefined,
+) {
+  const dims = [feeds.rows, feeds.columns];
+  const inputs = [...feeds.inputs].map(([name, data]) => ({
+    name,
+    data: model.int32Inputs ? narrow(data) : data,
+    dims,
+  }));
+  try {
+    return await session.run(inputs, model.output, signal);
+  } catch (error) {
+    // A TypeError is the caller's: the session is closed.
+    if (signal?.aborted || error instanceof TypeError) throw error;
+    throw new OpError(
+      "model_failed",
+      `Cannot run the model ${model.path}: ${reason(error)}`,
+      { cause: error, hint: "its files do not fit together: add the model again" },
+    );
+  }
+}
+
+/** Token ids as int32, for models that want them so. */
+export function narrow(values: BigInt64Array): Int32Array<ArrayBuffer> {
+  return Int32Array.from(values, Number);
+}
+
+/** What went wrong without ONNX Runtime's own source path, one line. */
+function reason(error: unknown): string {
+  const text = error instanceof Error ? error.message : String(error);
+  return text.replace(/^\w+: /, "").replace(/^\S+\.cc:\d+ .*?\[ONNXRuntimeError\] : /, "")
+    .replace(/\s+/g, " ").trim();
+}

@@ -1,0 +1,95 @@
+/** An ONNX sentence model as an {@link Embedder}. */
+import type { Embedder, EmbedOptions, EmbedResult, ModelIdentity } from "../embedder.ts";
+import type { TextTokenizer } from "../tokenizer/tokenizer.ts";
+import { type Batch, batches, feedsOf } from "./batches.ts";
+import type { EngineSession } from "./engine.ts";
+import { pool } from "./pooling.ts";
+
+/** What an embedder is made of. The embedder closes the session. */
+export interface OnnxParts {
+  readonly identity: ModelIdentity;
+  readonly session: EngineSession;
+  readonly tokenizer: TextTokenizer;
+  /** Names of the model's inputs. */
+  readonly inputs: readonly string[];
+  /** Texts per run at most; 1 where a vector would depend on the texts beside it. */
+  readonly batchTexts: number;
+  /** Better devices that could not be used, one line each. */
+  readonly passedOver: readonly string[];
+}
+
+/** Turns texts into vectors with a neural model. */
+export class OnnxEmbedder implements Embedder {
+  readonly identity: ModelIdentity;
+  readonly session: EngineSession;
+  readonly tokenizer: TextTokenizer;
+  /** See {@link OnnxParts.passedOver}. */
+  readonly passedOver: readonly string[];
+  readonly #parts: OnnxParts;
+
+  constructor(parts: OnnxParts) {
+    this.identity = parts.identity;
+    this.session = parts.session;
+    this.tokenizer = parts.tokenizer;
+    this.passedOver = parts.passedOver;
+    this.#parts = parts;
+  }
+
+  /**
+   * Memory is bounded by the result's matrix, one window of tokens and the batches under
+   * way, however many texts there are.
+   */
+  async embed(
+    texts: readonly string[],
+    options: EmbedOptions = {},
+  ): Promise<EmbedResult> {
+    const { identity, session } = this;
+    const { signal } = options;
+    signal?.throwIfAborted();
+    const matrix = new Float32Array(texts.length * identity.dimensions);
+    const queue = batches(texts, {
+      tokenizer: this.tokenizer,
+      prefix: identity.prefix,
+      maxTokens: identity.maxTokens,
+      batchTexts: this.#parts.batchTexts,
+    });
+    let tokens = 0, truncated = 0;
+    // The first failure stops the other workers' runs as well.
+    const stop = new AbortController();
+    const either = signal ? AbortSignal.any([signal, stop.signal]) : stop.signal;
+    const work = async () => {
+      try {
+        for (const batch of queue) {
+          await this.#run(batch, matrix, either);
+          for (const { ids, truncated: cut } of batch.encoded) {
+            tokens += ids.length;
+            if (cut) truncated++;
+          }
+        }
+      } catch (error) {
+        stop.abort(error);
+        throw error;
+      }
+    };
+    const workers = Math.min(session.concurrency, Math.max(1, texts.length));
+    const results = await Promise.allSettled(Array.from({ length: workers }, work));
+    signal?.throwIfAborted();
+    if (stop.signal.aborted) throw stop.signal.reason;
+    for (const result of results) if (result.status === "rejected") throw result.reason;
+    return { matrix, tokens, truncated };
+  }
+
+  async #run(batch: Batch, matrix: Float32Array, signal: AbortSignal): Promise<void> {
+    const { identity, session, tokenizer } = this;
+    const inputs = feedsOf(batch, tokenizer.padId, this.#parts.inputs);
+    const rows = batch.encoded.length;
+    const feeds = { rows, columns: batch.columns, inputs };
+    using output = await session.run(feeds, signal);
+    const lengths = batch.encoded.map(({ ids }) => ids.length);
+    pool({ output, columns: batch.columns, lengths, identity }, matrix, batch.texts);
+  }
+
+  [Symbol.dispose](): void {
+    this.session[Symbol.dispose]();
+  }
+}

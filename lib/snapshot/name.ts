@@ -1,0 +1,44 @@
+/**
+ * Names of snapshots: `cache@2025-01-15-10:00`, the time in UTC to the minute. A second one
+ * in that minute adds `:SS`, another in that second `:SS.mmm`.
+ */
+
+const PATTERN = /^(\d{4})-(\d{2})-(\d{2})-(\d{2}):(\d{2})(?::(\d{2})(?:\.(\d{3}))?)?$/;
+
+const two = (n: number) => String(n).padStart(2, "0");
+
+/** How precise a name's time is. */
+export type NamePrecision = "minute" | "second" | "millisecond";
+
+/** The name of a snapshot made at a time. */
+export function snapshotName(
+  prefix: string,
+  timeMs: number,
+  precision: NamePrecision = "minute",
+): string {
+  const at = new Date(timeMs);
+  const year = String(at.getUTCFullYear()).padStart(4, "0");
+  const day = `${year}-${two(at.getUTCMonth() + 1)}-${two(at.getUTCDate())}`;
+  const name = `${prefix}@${day}-${two(at.getUTCHours())}:${two(at.getUTCMinutes())}`;
+  if (precision === "minute") return name;
+  const second = `${name}:${two(at.getUTCSeconds())}`;
+  if (precision === "second") return second;
+  return `${second}.${String(at.getUTCMilliseconds()).padStart(3, "0")}`;
+}
+
+/**
+ * The time that a name tells.
+ *
+ * @returns milliseconds since 1970; null when it is no such name, or no such day
+ */
+export function snapshotTime(prefix: string, name: string): number | null {
+  if (!name.startsWith(`${prefix}@`)) return null;
+  const match = PATTERN.exec(name.slice(prefix.length + 1));
+  if (!match) return null;
+  const [year, month, day, hour, minute, second, ms] = match.slice(1).map((part) =>
+    part === undefined ? 0 : Number(part)
+  ) as [number, number, number, number, number, number, number];
+  const timeMs = Date.UTC(year, month - 1, day, hour, minute, second, ms);
+  const precision = match[7] ? "millisecond" : match[6] ? "second" : "minute";
+  return snapshotName(prefix, timeMs, precision) === name ? timeMs : null;
+}

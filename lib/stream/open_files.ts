@@ -1,0 +1,144 @@
+/** The descriptors that a receive keeps open: the file at hand and its folders. */
+import {
+  close,
+  O_CREAT,
+  O_DIRECTORY,
+  O_EXCL,
+  O_NOFOLLOW,
+  O_NONBLOCK,
+  O_PATH,
+  O_RDWR,
+  openAt,
+  openBeneath,
+} from "../../ffi/files.ts";
+import { SysError } from "../../ffi/errno.ts";
+import { fstat, isRegular } from "../../ffi/stat.ts";
+import { binaryString } from "./paths.ts";
+
+const SLASH = 0x2f;
+/** Folders kept open; a stream goes folder by folder. */
+const FOLDERS = 32;
+
+/** Opens beneath a root, remembering what it opened last. */
+export class OpenFiles {
+  readonly #rootFd: number;
+  readonly #folders = new Map<string, number>();
+  /** The file that the stream is at: its path and descriptor. */
+  #path: Uint8Array = new Uint8Array();
+  #fd = -1;
+
+  /** @param rootFd stays the caller's */
+  constructor(rootFd: number) {
+    this.#rootFd = rootFd;
+  }
+
+  /** The last component of a path. */
+  name(path: Uint8Array): Uint8Array {
+    return path.subarray(path.lastIndexOf(SLASH) + 1);
+  }
+
+  /** A descriptor (O_PATH) of the folder that a path lies in. */
+  folderOf(path: Uint8Array): number {
+    const slash = path.lastIndexOf(SLASH);
+    if (slash < 0) return this.#rootFd;
+    const folder = path.subarray(0, slash), key = binaryString(folder);
+    const known = this.#folders.get(key);
+    if (known !== undefined) {
+      this.#folders.delete(key);
+      this.#folders.set(key, known); // the newest now
+      return known;
+    }
+    if (this.#folders.size >= FOLDERS) {
+      // The least recently used. Callers hold the last two at most.
+      const [oldest, fd] = this.#folders.entries().next().value!;
+      this.#folders.delete(oldest);
+      close(fd);
+    }
+    const fd = openBeneath(this.#rootFd, folder, O_PATH | O_DIRECTORY);
+    this.#folders.set(key, fd);
+    return fd;
+  }
+
+  /** A path for calls that take no descriptor; its last component is not followed. */
+  procPath(path: Uint8Array): Uint8Array {
+    const prefix = new TextEncoder().encode(`/proc/self/fd/${this.folderOf(path)}/`);
+    const name = this.name(path), full = new Uint8Array(prefix.length + name.length);
+    full.set(prefix);
+    full.set(name, prefix.length);
+    return full;
+  }
+
+  /** Makes a new file and keeps it open. @throws {SysError} EEXIST */
+  create(path: Uint8Array): void {
+    const flags = O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW;
+    const fd = openAt(this.folderOf(path), this.name(path), flags, 0o600);
+    this.#keep(path, fd);
+  }
+
+  /** The file at hand when it has this path, else -1. */
+  current(path: Uint8Array): number {
+    return this.#fd >= 0 && equal(path, this.#path) ? this.#fd : -1;
+  }
+
+  /** A regular file, open for writing. @throws {SysError} EINVAL on anything else */
+  file(path: Uint8Array): number {
+    if (this.#fd >= 0 && equal(path, this.#path)) return this.#fd;
+    const fd = openBeneath(this.#rootFd, path, O_RDWR | O_NONBLOCK);
+    if (!isRegular(fstat(fd))) {
+      close(fd);
+      throw new SysError("write to what is no regular file", binaryString(path), 22);
+    }
+    this.#keep(path, fd);
+    return fd;
+  }
+
+  #keep(path: Uint8Array, fd: number): void {
+    if (this.#fd >= 0) close(this.#fd);
+    this.#fd = fd;
+    this.#path = path.slice();
+  }
+
+  /** To be told of a rename, after it was done. */
+  renamed(from: Uint8Array, to: Uint8Array): void {
+    if (this.#fd >= 0 && equal(from, this.#path)) {
+      this.#path = to.slice();
+      return; // a file: no folder's path changed
+    }
+    this.forget(from);
+  }
+
+  /** Closes what was open at or beneath a path. */
+  forget(path: Uint8Array): void {
+    if (this.#fd >= 0 && isAtOrBeneath(this.#path, path)) {
+      close(this.#fd);
+      this.#fd = -1;
+    }
+    if (this.#folders.size === 0) return;
+    const key = binaryString(path), inside = key + "/";
+    for (const [folder, fd] of this.#folders) {
+      if (folder !== key && !folder.startsWith(inside)) continue;
+      this.#folders.delete(folder);
+      close(fd);
+    }
+  }
+
+  /** Closes everything; it may be used on. */
+  close(): void {
+    if (this.#fd >= 0) close(this.#fd);
+    this.#fd = -1;
+    for (const fd of this.#folders.values()) close(fd);
+    this.#folders.clear();
+  }
+}
+
+function equal(a: Uint8Array, b: Uint8Array): boolean {
+  if (a.length !== b.length) return false;
+  for (let at = a.length - 1; at >= 0; at--) if (a[at] !== b[at]) return false;
+  return true;
+}
+
+function isAtOrBeneath(path: Uint8Array, folder: Uint8Array): boolean {
+  if (path.length < folder.length) return false;
+  for (let at = 0; at < folder.length; at++) if (path[at] !== folder[at]) return false;
+  return path.length === folder.length || path[folder.length] === SLASH;
+}

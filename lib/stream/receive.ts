@@ -1,0 +1,313 @@
+/**
+ * Receiving a stream: audit, stage, apply, compare digests, sync, mark, publish. Any
+ * failure destroys all that was made.
+ */
+import {
+  isBtrfs,
+  openFolder,
+  setReadOnly,
+  setReceived,
+  subvolumeInfo,
+  syncFileSystem,
+} from "../../ffi/btrfs.ts";
+import { isSysError } from "../../ffi/errno.ts";
+import {
+  close,
+  effectiveUid,
+  O_DIRECTORY,
+  O_RDONLY,
+  open,
+  syncfs,
+} from "../../ffi/files.ts";
+import { statAt } from "../../ffi/stat.ts";
+import { asOpError, DifferenceError, InputError, OpError } from "../base/errors.ts";
+import { Applier } from "./apply.ts";
+import { Auditor, type AuditTotals } from "./audit.ts";
+import { BaseTree } from "./base_tree.ts";
+import type { StreamCommand } from "./command.ts";
+import { digestOfTree } from "./digest.ts";
+import { digestOfFd } from "./disk_tree.ts";
+import { StreamGuard } from "./guard.ts";
+import { type StreamIdentity, uuidText } from "./identity.ts";
+import { auditStream } from "./inspect.ts";
+import { PLUGIN_LIMITS, type StreamLimits } from "./limits.ts";
+import type { ParentFinder, ParentSnapshot } from "./parents.ts";
+import { binaryBytes, pathFault } from "./paths.ts";
+import { PLUGIN_POLICY, type StreamPolicy } from "./policy.ts";
+import { hashUnresolved } from "./received_contents.ts";
+import { parseSource } from "./run.ts";
+import type { ByteSource } from "./source.ts";
+import { cleanReceivesFd, Staging, type StagingKind } from "./staging.ts";
+
+/** How to receive. */
+export interface ReceiveOptions {
+  /** Absolute path of the folder that the result becomes visible in; it exists. */
+  readonly folder: string;
+  /** Name to give it; default the stream's own. */
+  readonly name?: string;
+  /** Default {@link PLUGIN_POLICY}. */
+  readonly policy?: StreamPolicy;
+  /** Default {@link PLUGIN_LIMITS}. */
+  readonly limits?: StreamLimits;
+  /** A plain folder even where a subvolume could be made. */
+  readonly plain?: boolean;
+  /** Leave the subvolume writable, and unmarked as received. */
+  readonly writable?: boolean;
+  /** The tree digest that it must have (e.g. the signed one), lower-case hexadecimal. */
+  readonly expectedDigest?: string;
+  /** Finds the parent of an incremental stream; none: only full streams. */
+  readonly parent?: ParentFinder;
+  readonly signal?: AbortSignal;
+  /** Bytes of decompressed stream done, and in which of the passes. */
+  readonly progress?: (streamBytes: number, pass: "audit" | "receive") => void;
+}
+
+/** What was received. */
+export interface ReceiveResult {
+  /** Where it is now. */
+  readonly path: string;
+  readonly kind: StagingKind;
+  readonly identity: StreamIdentity;
+  /** UUID of the new subvolume; null where it is a plain folder. */
+  readonly localUuid: string | null;
+  /** Tree digest, audited and found on disk; null under a policy without a tree. */
+  readonly digest: string | null;
+  readonly streamBytes: number;
+  readonly commands: number;
+  /** What the audit counted; null under a policy without a tree. */
+  readonly totals: Readonly<AuditTotals> | null;
+}
+
+/**
+ * Receives a stream.
+ *
+ * On btrfs (as root) the result is a read-only subvolume marked as received; elsewhere a
+ * folder. A source that can be read again is audited whole before anything touches the
+ * disk; a pipe command by command, each before it is applied.
+ *
+ * @param source a file, pipe, bytes; a zstd frame around it is taken off
+ * @throws {StreamError} the stream is damaged, refused or past a limit
+ * @throws {DifferenceError} `digest_mismatch`: not the expected tree, or not on disk
+ * @throws {OpError} `exists`, `no_space`, ...; nothing is left behind in any case
+ */
+export async function receiveStream(
+  source: ByteSource,
+  options: ReceiveOptions,
+): Promise<ReceiveResult> {
+  const policy = options.policy ?? PLUGIN_POLICY;
+  using receiver = new Receiver(options, policy, options.limits ?? PLUGIN_LIMITS);
+  try {
+    return await receiver.run(source);
+  } catch (error) {
+    options.signal?.throwIfAborted();
+    throw isSysError(error)
+      ? asOpError(error, `Cannot receive ${source.name} into ${options.folder}`)
+      : error;
+  }
+}
+
+class Receiver implements Disposable {
+  readonly #options: ReceiveOptions;
+  readonly #policy: StreamPolicy;
+  readonly #limits: StreamLimits;
+  readonly #folderFd: number;
+  readonly #kind: StagingKind;
+  #parentFd = -1;
+  #base: BaseTree | null = null;
+  #staging: Staging | null = null;
+  #applier: Applier | null = null;
+  #identity: StreamIdentity | null = null;
+
+  constructor(options: ReceiveOptions, policy: StreamPolicy, limits: StreamLimits) {
+    this.#options = options;
+    this.#policy = policy;
+    this.#limits = limits;
+    this.#folderFd = open(options.folder, O_RDONLY | O_DIRECTORY);
+    const canBeSubvolume = effectiveUid() === 0 && isBtrfs(this.#folderFd);
+    this.#kind = canBeSubvolume && !options.plain ? "btrfs" : "plain";
+  }
+
+  async run(source: ByteSource): Promise<ReceiveResult> {
+    if (this.#options.name !== undefined) this.#checkName(this.#options.name);
+    cleanReceivesFd(this.#folderFd);
+    const audited = this.#policy.virtualTree && source.replayable
+      ? await this.#audit(source)
+      : null;
+    const { checker, ...done } = await this.#apply(source, audited === null);
+    const staging = this.#staging;
+    if (!staging || !this.#applier) throw new TypeError("the stream never began");
+    let digest: string | null = null;
+    if (checker instanceof Auditor) {
+      digest = audited?.digest ?? this.#lockstepDigest(checker, staging);
+      // The root's own mode comes last: until then nobody else can look in.
+      const rootMode = checker.tree.root.mode;
+      this.#compare(digest, digestOfFd(staging.fd, { rootMode }), "what is on disk");
+    }
+    this.#applier.finish();
+    this.#applier = null;
+    const path = this.#publish(staging);
+    return {
+      path,
+      kind: this.#kind,
+      identity: this.#identity!,
+      localUuid: this.#kind === "btrfs" ? subvolumeInfo(staging.fd).uuid : null,
+      digest,
+      ...done,
+      totals: checker instanceof Auditor ? checker.totals : null,
+    };
+  }
+
+  /** The whole stream, before anything touches the disk. */
+  async #audit(source: ByteSource): Promise<{ digest: string }> {
+    const { signal, progress } = this.#options;
+    const { digest, identity } = await auditStream(source, {
+      policy: this.#policy,
+      limits: this.#limits,
+      base: (identity) => this.#baseTree(identity),
+      ...(signal && { signal }),
+      ...(progress && { progress: (bytes) => progress(bytes, "audit") }),
+    });
+    if (digest === null) throw new TypeError("a replayable source has no digest");
+    this.#compareExpected(digest);
+    this.#checkName(this.#nameOf(identity));
+    return { digest };
+  }
+
+  async #apply(source: ByteSource, hashing: boolean) {
+    const { signal, progress } = this.#options;
+    const checker = this.#policy.virtualTree
+      ? new Auditor({
+        policy: this.#policy,
+        limits: this.#limits,
+        hashing,
+        base: (identity) => this.#baseTree(identity),
+      })
+      : new StreamGuard(this.#policy);
+    const { streamBytes, commands } = await parseSource(source, {
+      limits: this.#limits,
+      ...(signal && { signal }),
+      ...(progress && { progress: (bytes) => progress(bytes, "receive") }),
+    }, (command: StreamCommand) => {
+      checker.handle(command);
+      if (this.#applier) this.#applier.handle(command);
+      else this.#begin(checker.identity!);
+    });
+    return { checker, streamBytes, commands };
+  }
+
+  /** Makes the staging once it is known who the stream is. */
+  #begin(identity: StreamIdentity): void {
+    this.#identity = identity;
+    this.#checkName(this.#nameOf(identity));
+    const base = identity.parent ? this.#openParent(identity) : -1;
+    const staging = Staging.create(this.#folderFd, this.#kind, base < 0 ? null : base);
+    this.#staging = staging;
+    const { owners } = this.#policy;
+    this.#applier = new Applier({
+      rootFd: staging.fd,
+      rootMode: staging.baseMode,
+      owners: effectiveUid() !== 0 ? "leave" : owners === "any" ? "keep" : "root",
+      btrfs: this.#kind === "btrfs",
+      cloneRoot: (bytes) => {
+        const uuid = uuidText(bytes);
+        if (uuid === identity.uuid) return staging.fd;
+        return uuid === identity.parent?.uuid && base >= 0 ? base : null;
+      },
+    });
+  }
+
+  #nameOf(identity: StreamIdentity): string {
+    return this.#options.name ??
+      new TextDecoder("utf-8", { fatal: false }).decode(binaryBytes(identity.name));
+  }
+
+  #checkName(name: string): void {
+    const bytes = new TextEncoder().encode(name);
+    if (pathFault(bytes, 1) !== null || name.startsWith(".")) {
+      throw new InputError("bad_name", `Cannot name what is received '${name}'`);
+    }
+    try {
+      statAt(this.#folderFd, bytes);
+    } catch (error) {
+      if (isSysError(error, "ENOENT")) return;
+      throw error;
+    }
+    const path = `${this.#options.folder}/${name}`;
+    throw new OpError("exists", `Cannot receive into ${path}: it exists already`);
+  }
+
+  #parentOf(identity: StreamIdentity): ParentSnapshot {
+    const found = identity.parent && this.#options.parent?.(identity.parent);
+    if (found && (found.digest !== null || !this.#policy.virtualTree)) return found;
+    throw new OpError(
+      "no_parent",
+      `Cannot receive a difference: its base ${identity.parent?.uuid} is not here`,
+      { hint: "receive the base first, or take the full package" },
+    );
+  }
+
+  /** The parent's root folder. */
+  #openParent(identity: StreamIdentity): number {
+    if (this.#base) return this.#base.fd;
+    if (this.#parentFd < 0) this.#parentFd = openFolder(this.#parentOf(identity).path);
+    return this.#parentFd;
+  }
+
+  /** The parent, read and compared with its recorded digest; once. */
+  #baseTree(identity: StreamIdentity): BaseTree {
+    if (this.#base) return this.#base;
+    const parent = this.#parentOf(identity);
+    this.#base = BaseTree.read(parent.path);
+    this.#compare(parent.digest!, this.#base.digest, `the base ${parent.path}`);
+    return this.#base;
+  }
+
+  /** The digest by the commands of a stream that was read once. */
+  #lockstepDigest(auditor: Auditor, staging: Staging): string {
+    hashUnresolved(auditor.tree, staging.fd);
+    const digest = digestOfTree(auditor.tree);
+    this.#compareExpected(digest);
+    return digest;
+  }
+
+  #compareExpected(digest: string): void {
+    const { expectedDigest } = this.#options;
+    if (expectedDigest !== undefined) {
+      this.#compare(expectedDigest, digest, "the stream");
+    }
+  }
+
+  #compare(expected: string, actual: string, what: string): void {
+    if (expected === actual) return;
+    throw new DifferenceError(
+      "digest_mismatch",
+      `Cannot receive: ${what} has tree digest ${actual}, not ${expected}`,
+      { hint: "nothing was installed; fetch the file again, or check the disk" },
+    );
+  }
+
+  /** Syncs, marks, shows. The order is what makes it safe against a crash. */
+  #publish(staging: Staging): string {
+    const { uuid, ctransid } = this.#identity!, name = this.#nameOf(this.#identity!);
+    syncfs(staging.fd);
+    if (this.#kind === "btrfs" && !this.#options.writable) {
+      setReceived(staging.fd, uuid, ctransid);
+      setReadOnly(staging.fd, true);
+    }
+    this.#options.signal?.throwIfAborted();
+    staging.publish(new TextEncoder().encode(name));
+    if (this.#kind === "btrfs") syncFileSystem(this.#folderFd);
+    return `${this.#options.folder}/${name}`;
+  }
+
+  [Symbol.dispose](): void {
+    this.#applier?.[Symbol.dispose]();
+    try {
+      this.#staging?.[Symbol.dispose]();
+    } finally {
+      this.#base?.[Symbol.dispose]();
+      if (this.#parentFd >= 0) close(this.#parentFd);
+      close(this.#folderFd);
+    }
+  }
+}

@@ -1,0 +1,55 @@
+/** Runs a source through the parser. */
+import { StreamError } from "./error.ts";
+import type { StreamLimits } from "./limits.ts";
+import { type CommandHandler, StreamParser } from "./parser.ts";
+import { type ByteSource, openDecoded } from "./source.ts";
+
+/** Options of {@link parseSource}. */
+export interface ParseOptions {
+  readonly limits: StreamLimits;
+  readonly signal?: AbortSignal;
+  /** Called now and then with the bytes of (decompressed) stream that were parsed. */
+  readonly progress?: (streamBytes: number) => void;
+}
+
+/** Bytes between two turns of the event loop, so that timers and signals live. */
+const YIELD_BYTES = 8 * 1024 * 1024;
+
+/**
+ * Parses a whole stream, handing each command to `handle`.
+ *
+ * @returns what the parser knows at the end
+ * @throws {StreamError} when it is malformed, cut short or past a limit
+ * @throws the signal's reason; what `handle` threw; {SysError} of the source
+ */
+export async function parseSource(
+  source: ByteSource,
+  options: ParseOptions,
+  handle: CommandHandler,
+): Promise<{ version: number; streamBytes: number; commands: number }> {
+  const { limits, signal, progress } = options;
+  await using reader = await openDecoded(source, limits);
+  const parser = new StreamParser(limits, signal);
+  const started = performance.now();
+  let sinceYield = 0;
+  for (;;) {
+    signal?.throwIfAborted();
+    if (performance.now() - started > limits.timeMs) {
+      const what = `it takes longer than ${limits.timeMs} ms`;
+      throw new StreamError("stream_limit", what, parser.offset);
+    }
+    const answer = reader.read(parser.space());
+    const n = typeof answer === "number" ? answer : await answer;
+    if (n === 0) break;
+    parser.advance(n, handle);
+    sinceYield += n;
+    if (sinceYield < YIELD_BYTES) continue;
+    sinceYield = 0;
+    progress?.(parser.offset);
+    await new Promise((resolve) => setTimeout(resolve, 0));
+  }
+  parser.finish();
+  progress?.(parser.offset);
+  const { version, offset, commands } = parser;
+  return { version, streamBytes: offset, commands };
+}

@@ -1,0 +1,163 @@
+/** What the self-extracting header does on a good day, in roots with nothing but libc. */
+import { assertEquals, assertIncludes, assertTrue } from "../support/assert.ts";
+import { type BareRoot, rootTest } from "./bare_root.ts";
+import { unpackedIn, withSmallExecutable } from "./executable.ts";
+
+/** A user that has no entry in /etc/passwd. */
+const NOBODY = 54321;
+
+for (const shell of ["debian", "busybox"] as const) {
+  rootTest(
+    `header on ${shell}: first run unpacks, later runs do not`,
+    shell,
+    async (root) => {
+      await withSmallExecutable(root);
+      const first = await root.run(["/op-dbus", "version"]);
+      assertEquals([first.code, first.stderr], [0, ""]);
+      assertIncludes(first.stdout, "ran as 0 with version");
+      const folder = unpackedIn(root, "/var/cache/op-dbus");
+      const before = Deno.statSync(`${folder}/op-dbus`).ino;
+      const again = await root.run(["/op-dbus", "version"], {
+        env: { OPDBUS_RUNTIME_VERIFY: "1" },
+      });
+      assertEquals(again.code, 0);
+      assertEquals(Deno.statSync(`${folder}/op-dbus`).ino, before);
+    },
+  );
+
+  rootTest(
+    `header on ${shell}: a user without passwd entry or environment`,
+    shell,
+    async (root) => {
+      await withSmallExecutable(root);
+      const { code, stdout, stderr } = await root.run(["/op-dbus", "x"], { uid: NOBODY });
+      assertEquals([code, stderr], [0, ""]);
+      assertIncludes(stdout, `ran as ${NOBODY} with x`);
+      unpackedIn(root, `/tmp/op-dbus-${NOBODY}`);
+    },
+  );
+}
+
+rootTest("header: what root unpacked serves every user", "debian", async (root) => {
+  await withSmallExecutable(root);
+  assertEquals((await root.run(["/op-dbus", "x"])).code, 0);
+  const { stdout } = await root.run(["/op-dbus", "x"], { uid: NOBODY });
+  assertIncludes(stdout, "DENO_DIR=/var/cache/op-dbus/");
+});
+
+rootTest(
+  "header: arguments, status and environment come through",
+  "debian",
+  async (root) => {
+    await withSmallExecutable(
+      root,
+      '#!/bin/sh\n[ "$1" != --version ] || exit 0\n' +
+        'while [ "$1" != "${1%.js}" ] || [ "${1#-}" != "$1" ] || [ "$1" = run ]; do\n' +
+        '  last=$1; shift; [ "${last%.js}" = "$last" ] || break\ndone\n' +
+        'for word; do echo "<$word>"; done\necho "$TWO_LINES|$LC_ALL|$PATH"\nexit 7\n',
+    );
+    const env = {
+      TWO_LINES: "a\nexport DENO_X='1",
+      LC_ALL: "C.UTF-8",
+      PATH: "/own path:/bin",
+    };
+    const words = ["two words", "", "--", "-v", "$HOME", "new\nline", "'\"*"];
+    const { code, stdout } = await root.run(["/op-dbus", ...words], { env });
+    assertEquals(code, 7);
+    assertEquals(
+      stdout,
+      words.map((word) => `<${word}>\n`).join("") +
+        "a\nexport DENO_X='1|C.UTF-8|/own path:/bin\n",
+    );
+  },
+);
+
+rootTest("header: cron's environment", "debian", async (root) => {
+  await withSmallExecutable(root);
+  const env = { HOME: "/root", LOGNAME: "root", SHELL: "/bin/sh", PATH: "/usr/bin:/bin" };
+  assertEquals((await root.run(["/bin/sh", "-c", "/op-dbus x"], { env })).code, 0);
+});
+
+rootTest(
+  "header: found on PATH, by a relative path, through a link",
+  "debian",
+  async (root) => {
+    await withSmallExecutable(root);
+    await Deno.rename(`${root.path}/op-dbus`, `${root.path}/bin/op-dbus`);
+    await Deno.symlink("/bin/op-dbus", `${root.path}/tmp/link`);
+    for (
+      const line of [
+        "PATH=/bin op-dbus x",
+        "cd /bin && ./op-dbus x",
+        "cd /bin && sh op-dbus x",
+        "/tmp/link x",
+      ]
+    ) {
+      const { code, stdout, stderr } = await root.run(["/bin/sh", "-c", line]);
+      assertEquals([code, stderr], [0, ""], line);
+      assertIncludes(stdout, "OPDBUS_EXE=/");
+    }
+  },
+);
+
+rootTest(
+  "header: the runtime's switches in the environment are dropped",
+  "debian",
+  async (root) => {
+    await withSmallExecutable(root);
+    const env = {
+      DENO_DIR: "/tmp/evil",
+      DENO_V8_FLAGS: "--evil",
+      DENO_NO_PROMPT: "0",
+      NODE_OPTIONS: "--require=/tmp/evil.js",
+      OTEL_DENO: "true",
+      COMPLETE: "bash",
+      DENO_CERT: "/etc/company.pem",
+      KEPT: "yes",
+    };
+    const { stdout } = await root.run(["/op-dbus", "x"], { env });
+    const seen = new Set(stdout.split("\n"));
+    for (const [name, value] of Object.entries(env)) {
+      const kept = ["KEPT", "DENO_CERT"].includes(name);
+      assertEquals(seen.has(`${name}=${value}`), kept, name);
+    }
+  },
+);
+
+rootTest("header: several first runs at once all succeed", "debian", async (root) => {
+  await withSmallExecutable(root);
+  const runs = await Promise.all(
+    Array.from({ length: 8 }, () => root.run(["/op-dbus", "x"], { uid: NOBODY })),
+  );
+  for (const { code, stderr } of runs) assertEquals([code, stderr], [0, ""]);
+  assertEquals(leftovers(root, `/tmp/op-dbus-${NOBODY}`), []);
+});
+
+rootTest(
+  "header: what killed runs and old versions left is removed",
+  "debian",
+  async (root) => {
+    await withSmallExecutable(root);
+    const base = `${root.path}/var/cache/op-dbus`;
+    const old = ["0123456789abcdef", ".new.killed", "not-ours"];
+    const longAgo = new Date("2020-01-01");
+    for (const name of [...old, ".new.running"]) {
+      await Deno.mkdir(`${base}/${name}`, {
+        recursive: true,
+      });
+    }
+    for (const name of old) await Deno.utime(`${base}/${name}`, longAgo, longAgo);
+    assertEquals((await root.run(["/op-dbus", "x"])).code, 0);
+    const names = [...Deno.readDirSync(base)].map(({ name }) => name).sort();
+    assertEquals(names.filter((name) => !/^[0-9a-f]{16}$/.test(name)), [
+      ".new.running",
+      "not-ours",
+    ]);
+    assertTrue(!names.includes("0123456789abcdef"));
+  },
+);
+
+function leftovers(root: BareRoot, folder: string): string[] {
+  return [...Deno.readDirSync(root.path + folder)].map(({ name }) => name)
+    .filter((name) => name.startsWith(".new."));
+}
