@@ -114,6 +114,8 @@ export const apply = command<ApplyFlags, [string]>({
   async run(context, flags, file) {
     const { apply } = await import("../state/apply.ts");
     const options = await changeOptions(context, flags);
+    // A firewall rule may cut the very session that applies it.
+    context.survivesHangUp = flags.confirmWithin !== undefined;
     const wanted = await readWanted(file, options, flags.plugin);
     const result = await apply(wanted, {
       ...options,

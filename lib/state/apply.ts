@@ -8,7 +8,7 @@ import type { RecordedAction } from "../base/recorder.ts";
 import { makeFolders } from "../base/root.ts";
 import type { Buses } from "./buses.ts";
 import { writeCheckpoint } from "./checkpoint.ts";
-import { awaitConfirmation, ignoreHangUp } from "./confirm.ts";
+import { awaitConfirmation } from "./confirm.ts";
 import { type CurrentState, writeCurrent } from "./current.ts";
 import { execute, type Executor, undo, type UndoResult } from "./execute.ts";
 import { inverseOf } from "./inverse.ts";
@@ -111,7 +111,6 @@ export async function apply(
     if (skipped.length === 0) clearJournal(options.layout);
     return result(plan, [], skipped);
   }
-  using _hangUp = options.confirmWithinMs === undefined ? null : ignoreHangUp();
   return await new Run(executor, desired, plan, chosen, options).run(skipped);
 }
 
