@@ -56,7 +56,7 @@ async function main(args: string[]): Promise<void> {
   // Written beside its place and renamed: a running dist/op-dbus is not overwritten.
   const made = `${options.out}.new`;
   try {
-    const built = await build(`${folder}/app`);
+    const built = await build(`${folder}/app`, options.arch);
     await Deno.mkdir(new URL(".", `file://${absolute(options.out)}`), {
       recursive: true,
     });

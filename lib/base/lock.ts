@@ -49,10 +49,7 @@ export function tryLock(path: string, shared = false): Lock | null {
     close(fd);
     return null;
   }
-  if (!shared) {
-    // For the message of whoever finds it held; the lock itself is the kernel's.
-    notePid(fd);
-  }
+  if (!shared) nameHolder(fd);
   let held = true;
   return {
     path,
@@ -63,12 +60,15 @@ export function tryLock(path: string, shared = false): Lock | null {
   };
 }
 
-function notePid(fd: number): void {
+/**
+ * Writes our pid, for the message of whoever finds it held. The lock itself is the
+ * kernel's: on a full disk it is held without a name, so that pruning is still possible.
+ */
+function nameHolder(fd: number): void {
   try {
     ftruncate(fd, 0);
     pwriteAll(fd, new TextEncoder().encode(`${Deno.pid}\n`), 0);
   } catch (error) {
-    // On a full disk the commands that free space need the lock all the same.
     if (!isSysError(error, "ENOSPC", "EDQUOT")) throw error;
   }
 }

@@ -9,7 +9,11 @@ export const doctor = command({
   flags: {},
   async run({ config, out }) {
     const { machineFacts } = await import("../base/doctor.ts");
-    const facts = machineFacts({ root: config.get("root"), env: Deno.env.toObject() });
+    const { embedFacts } = await import("../embed/onnx/doctor.ts");
+    const facts = [
+      ...machineFacts({ root: config.get("root"), env: Deno.env.toObject() }),
+      ...await embedFacts(config.get("embed.onnxruntime")),
+    ];
     out.result({ facts }, () => facts.map((fact) => describe(fact, out)).join("\n"));
   },
 });

@@ -1,7 +1,8 @@
 /** From arguments to an exit code. */
 import { ExitCode, run } from "@stricli/core";
 import { EXIT } from "../base/errors.ts";
-import { application } from "./app.ts";
+import { application, loadRoutes } from "./app.ts";
+import { COMPLETE_WORD } from "./completion_word.ts";
 import type { Session } from "./command.ts";
 import { interrupted, outputFor } from "./context.ts";
 import { splitLeadingGlobals } from "./globals.ts";
@@ -15,6 +16,7 @@ import { placeGlobals, usageText } from "./usage.ts";
  * @returns the exit code
  */
 export async function main(args: readonly string[]): Promise<number> {
+  if (args[0] === COMPLETE_WORD) return await completeForShell(args.slice(1));
   const controller = new AbortController();
   const session: Session = { signal: controller.signal };
   const release = stopOnSignals(controller);
@@ -24,7 +26,9 @@ export async function main(args: readonly string[]): Promise<number> {
   });
   const out = (): Output => session.context?.out ?? fallback;
   const state: { failure?: unknown } = {};
+  const { leading, rest } = splitLeadingGlobals(args);
   const app = application(
+    await loadRoutes(rest[0]),
     usageText((error) => out().error(error)),
     (error) => {
       state.failure = error;
@@ -44,11 +48,17 @@ export async function main(args: readonly string[]): Promise<number> {
     stderr: { write: (text: string) => void (text.trim() && out().note(text.trimEnd())) },
     exitCode: undefined as number | undefined,
   };
-  const { leading, rest } = splitLeadingGlobals(args);
   await run(app, placeGlobals(app, leading, rest), { process, session } as never);
   release();
   if (state.failure !== undefined) return reportFailure(state.failure, out());
   return exitCodeOf(process.exitCode);
+}
+
+/** A Tab in a shell: not a command, so that it is fast and says nothing of its own. */
+async function completeForShell(words: readonly string[]): Promise<number> {
+  const { answerShell } = await import("./completions.ts");
+  outputFor({}).bytes(new TextEncoder().encode(await answerShell(words)));
+  return EXIT.done;
 }
 
 function reportFailure(failure: unknown, out: Output): number {

@@ -14,6 +14,8 @@ export const FLOAT16 = 10;
 
 const DEFAULT_OPSET = 17; // the first with LayerNormalization
 const IR_VERSION = 8;
+/** Smaller tensors stay inside the model: onnx.save_model's default. */
+const EXTERNAL_FROM_BYTES = 1024;
 
 /** Numbers (fixed) or names (symbolic), one per axis. */
 export type Shape = readonly (number | string)[];
@@ -68,7 +70,8 @@ export class Graph {
     for (const dim of dims) tensor.int(1, dim);
     tensor.int(2, type).text(8, name);
     const bytes = new Uint8Array(data.buffer, data.byteOffset, data.byteLength);
-    if (this.#external) this.#externalise(tensor, bytes, this.#external);
+    const outside = bytes.length >= EXTERNAL_FROM_BYTES;
+    if (this.#external && outside) this.#externalise(tensor, bytes, this.#external);
     else tensor.bytes(9, bytes);
     this.#graph.message(5, tensor);
     return name;

@@ -61,6 +61,11 @@ export function inspectFolder(
   path: string,
   choice: { readonly file?: string; readonly output?: string } = {},
 ): ModelFolder {
+  if (!isFolder(path)) {
+    throw new InputError("not_found", `Cannot use ${path}: there is no such folder`, {
+      hint: "name the folder that holds model.onnx and tokenizer.json",
+    });
+  }
   const model = findModel(path, choice.file);
   const onnx = readOnnxFile(`${path}/${model}`);
   const { inputs, int32Inputs } = checkInputs(onnx);
@@ -258,12 +263,20 @@ function readCapped(path: string, limitBytes: number): string {
 }
 
 function isFile(path: string): boolean {
+  return stat(path)?.isFile ?? false;
+}
+
+function isFolder(path: string): boolean {
+  return stat(path)?.isDirectory ?? false;
+}
+
+function stat(path: string): Deno.FileInfo | null {
   try {
-    return Deno.statSync(path).isFile;
+    return Deno.statSync(path);
   } catch (error) {
     const absent = error instanceof Deno.errors.NotFound ||
       error instanceof Deno.errors.NotADirectory;
-    if (absent) return false;
+    if (absent) return null;
     throw error;
   }
 }

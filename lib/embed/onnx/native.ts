@@ -117,7 +117,8 @@ async function run(
   try {
     return await session.run(inputs, model.output, signal);
   } catch (error) {
-    if (signal?.aborted) throw error;
+    // A TypeError is the caller's: the session is closed.
+    if (signal?.aborted || error instanceof TypeError) throw error;
     throw new OpError(
       "model_failed",
       `Cannot run the model ${model.path}: ${reason(error)}`,

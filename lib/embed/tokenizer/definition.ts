@@ -17,7 +17,12 @@ const Definition = v.looseObject({
   post_processor: v.optional(v.nullable(v.looseObject({ type: v.string() }))),
   decoder: v.optional(v.nullable(v.looseObject({}))),
   padding: v.optional(v.nullable(v.looseObject({}))),
-  model: v.looseObject({ type: v.optional(v.string()) }),
+  model: v.looseObject({
+    // Files of early versions name no type; the library tells them by their keys.
+    type: v.optional(v.picklist(["WordPiece", "BPE", "Unigram"])),
+    // Looked into by whoever reads it: a copy of 250,000 entries would cost too much.
+    vocab: v.custom<object>((value) => typeof value === "object" && value !== null),
+  }),
 });
 
 /** tokenizer.json, checked as far as op-dbus looks into it. */

@@ -1,0 +1,239 @@
+import { InputError, OpError } from "../../lib/base/errors.ts";
+import { addModel } from "../../lib/embed/model/add.ts";
+import { readOnnxFile } from "../../lib/embed/model/onnx_file.ts";
+import { listModels } from "../../lib/embed/model/store.ts";
+import type { FolderOptions } from "../../scripts/models/folder.ts";
+import { randomFrom } from "../../scripts/models/random.ts";
+import { tokenizerJson, vocabulary } from "../../scripts/models/tokenizer_json.ts";
+import { assertEquals, assertRejects, assertTrue } from "../support/assert.ts";
+import { tempFolder } from "../support/scratch.ts";
+import { CPU, modelScratch, sentences } from "./support.ts";
+
+/** Folders that are refused, by how they are made odd, with what the message says. */
+const ODD: readonly (readonly [string, FolderOptions, RegExp])[] = [
+  ["an input that nobody feeds", { extraInput: "position_ids" }, /position_ids/],
+  ["four axes", { output: "logits4d" }, /4 axes/],
+  ["outputs that are not finite", { output: "nan" }, /not finite/],
+];
+for (const [name, options, pattern] of ODD) {
+  Deno.test(`a model with ${name} is refused`, async () => {
+    await using scratch = await modelScratch();
+    const path = await scratch.write(options);
+    const add = () => addModel(scratch.layout, "m", path, { devices: CPU });
+    const error = await assertRejects(add, OpError, pattern);
+    assertTrue(!error.message.includes("\n") && error.hint, error.message);
+    assertEquals(listModels(scratch.layout), []);
+    const left = [...Deno.readDirSync(scratch.layout.root)].flatMap(({ name }) =>
+      [...Deno.readDirSync(`${scratch.layout.root}/${name}`)].map((entry) => entry.name)
+    );
+    assertEquals(left.filter((name) => !name.endsWith(".lock")), []);
+  });
+}
+
+/** What may be done to a good folder, with what the message says. */
+const DAMAGE: readonly (readonly [string, (path: string) => Promise<void>, RegExp])[] = [
+  ["no tokenizer", (path) => Deno.remove(`${path}/tokenizer.json`), /tokenizer\.json/],
+  ["no model", (path) => Deno.remove(`${path}/onnx/model.onnx`), /model\.onnx/],
+  [
+    "a model cut short",
+    (path) => Deno.truncate(`${path}/onnx/model.onnx`, 100_000),
+    /model\.onnx/,
+  ],
+  [
+    "an empty model",
+    (path) => Deno.truncate(`${path}/onnx/model.onnx`, 0),
+    /model\.onnx/,
+  ],
+  [
+    "a web page as its model",
+    (path) => Deno.writeTextFile(`${path}/onnx/model.onnx`, "<!DOCTYPE html><html>"),
+    /model\.onnx/,
+  ],
+  [
+    "a tokenizer cut short",
+    (path) => Deno.truncate(`${path}/tokenizer.json`, 500),
+    /tokenizer/,
+  ],
+  [
+    "a tokenizer of another model",
+    (path) =>
+      Deno.writeTextFile(
+        `${path}/tokenizer.json`,
+        JSON.stringify(tokenizerJson(vocabulary(3000, 1))),
+      ),
+    /3000 tokens, the model only 2000/,
+  ],
+  [
+    "garbage for settings",
+    (path) => Deno.writeTextFile(`${path}/config.json`, "{"),
+    /config\.json/,
+  ],
+  [
+    "a list for settings",
+    (path) => Deno.writeTextFile(`${path}/config.json`, "[]"),
+    /config\.json/,
+  ],
+  [
+    "a layer that op-dbus does not have",
+    (path) =>
+      Deno.writeTextFile(
+        `${path}/modules.json`,
+        '[{"type":"sentence_transformers.models.Dense"}]',
+      ),
+    /Dense/,
+  ],
+  [
+    "two poolings",
+    (path) =>
+      Deno.writeTextFile(
+        `${path}/1_Pooling/config.json`,
+        '{"pooling_mode_cls_token":true,"pooling_mode_mean_tokens":true}',
+      ),
+    /pooling/,
+  ],
+  [
+    "other dimensions stated",
+    (path) =>
+      Deno.writeTextFile(
+        `${path}/1_Pooling/config.json`,
+        '{"pooling_mode_mean_tokens":true,"word_embedding_dimension":384}',
+      ),
+    /32 dimensions, .* says 384/,
+  ],
+];
+for (const [name, damage, pattern] of DAMAGE) {
+  Deno.test(`a folder with ${name} is refused`, async () => {
+    await using scratch = await modelScratch();
+    const path = await scratch.write();
+    await damage(path);
+    const add = () => addModel(scratch.layout, "m", path, { devices: CPU });
+    const error = await assertRejects(add, InputError, pattern);
+    assertTrue(!error.message.includes("\n"), error.message);
+    assertEquals(listModels(scratch.layout), []);
+  });
+}
+
+Deno.test("a folder that is none, and a file outside of it, are refused", async () => {
+  await using scratch = await modelScratch();
+  const add = (path: string, file?: string) => () =>
+    addModel(scratch.layout, "m", path, { devices: CPU, ...(file && { file }) });
+  await assertRejects(add("/nowhere/at/all"), InputError, /no such folder/);
+  const path = await scratch.write();
+  await assertRejects(add(path, "../../etc/passwd"), InputError, /inside the folder/);
+  const other = await assertRejects(add(path, "model_q4.onnx"), InputError);
+  assertEquals(other.hint, "name one with --file: onnx/model.onnx");
+});
+
+Deno.test("missing weights are named; weights outside the folder are refused", async () => {
+  await using scratch = await modelScratch();
+  const path = await scratch.write({ externalFile: "model.onnx_data" });
+  await Deno.remove(`${path}/onnx/model.onnx_data`);
+  const add = (from: string) => () =>
+    addModel(scratch.layout, "m", from, { devices: CPU });
+  await assertRejects(add(path), InputError, /model\.onnx_data, which is missing/);
+  for (const name of ["../../secret", "/etc/passwd", "a//b", "config.json"]) {
+    // The writer puts the name into the model; the file itself is what does not matter.
+    const bad = await scratch.write({ externalFile: "0".repeat(name.length) });
+    const file = `${bad}/onnx/model.onnx`;
+    const bytes = await Deno.readFile(file);
+    replaceAll(bytes, "0".repeat(name.length), name);
+    await Deno.writeFile(file, bytes);
+    await assertRejects(add(bad), InputError, /weights/);
+  }
+});
+
+function replaceAll(bytes: Uint8Array, from: string, to: string): void {
+  const a = new TextEncoder().encode(from), b = new TextEncoder().encode(to);
+  for (let at = 0; at + a.length <= bytes.length; at++) {
+    if (a.every((byte, i) => bytes[at + i] === byte)) bytes.set(b, at);
+  }
+}
+
+Deno.test("damaged ONNX files give one kind of error, whatever the damage", async () => {
+  await using folder = await tempFolder();
+  await using scratch = await modelScratch();
+  const path = await scratch.write();
+  const whole = await Deno.readFile(`${path}/onnx/model.onnx`);
+  const file = `${folder.path}/x.onnx`;
+  const random = randomFrom(3);
+  let refused = 0;
+  for (let round = 0; round < 300; round++) {
+    let bytes = whole.slice();
+    if (round % 3 === 0) bytes = bytes.subarray(0, Math.floor(random() * bytes.length));
+    else {
+      for (let flips = 0; flips < 40; flips++) {
+        bytes[Math.floor(random() * (round % 3 === 1 ? 4000 : bytes.length))] = Math
+          .floor(random() * 256);
+      }
+    }
+    await Deno.writeFile(file, bytes);
+    try {
+      readOnnxFile(file);
+    } catch (error) {
+      assertTrue(error instanceof InputError, String(error));
+      refused++;
+    }
+  }
+  assertTrue(refused > 100, `${refused} refused`);
+});
+
+Deno.test("a text of 100,000 tokens is cut and counted; none give none", async () => {
+  await using scratch = await modelScratch();
+  using embedder = await scratch.open();
+  const long = "word ".repeat(100_000);
+  const cut = await embedder.embed([long, "short", ""]);
+  const tokens = (text: string) => embedder.tokenizer.encode(text, 0).ids.length;
+  assertEquals(cut.truncated, 1);
+  assertEquals(cut.tokens, 64 + tokens("short") + tokens(""));
+  const none = await embedder.embed([]);
+  assertEquals([none.matrix.length, none.tokens, none.truncated], [0, 0, 0]);
+});
+
+Deno.test("an abort ends the work with its reason, between and during runs", async () => {
+  await using scratch = await modelScratch();
+  using embedder = await scratch.open();
+  const reason = new Error("enough");
+  const early = AbortSignal.abort(reason);
+  const thrown = await assertRejects(
+    () => embedder.embed(["a"], { signal: early }),
+    Error,
+  );
+  assertEquals(thrown, reason);
+  const stop = new AbortController();
+  const work = embedder.embed(sentences(3000), { signal: stop.signal });
+  setTimeout(() => stop.abort(reason));
+  assertEquals(await assertRejects(() => work, Error), reason);
+  // The model is whole afterwards.
+  assertEquals((await embedder.embed(["a"])).matrix.length, 32);
+});
+
+Deno.test("the event loop turns while the model runs", async () => {
+  await using scratch = await modelScratch();
+  using embedder = await scratch.open();
+  let turns = 0, running = true;
+  const work = embedder.embed(sentences(400)).finally(() => running = false);
+  while (running) {
+    await new Promise((resolve) => setTimeout(resolve));
+    turns++;
+  }
+  await work;
+  assertTrue(turns > 3, `${turns} turns`);
+});
+
+Deno.test("many calls at once share one model, and closing waits for them", async () => {
+  await using scratch = await modelScratch();
+  const embedder = await scratch.open();
+  const texts = sentences(200);
+  const whole = await embedder.embed(texts);
+  const parts = Array.from(
+    { length: 10 },
+    (_, i) => embedder.embed(texts.slice(i * 20, (i + 1) * 20)),
+  );
+  const joined = new Float32Array(whole.matrix.length);
+  (await Promise.all(parts)).forEach((part, i) => joined.set(part.matrix, i * 20 * 32));
+  assertEquals(joined, whole.matrix);
+  const last = embedder.embed(["last words"]);
+  embedder[Symbol.dispose]();
+  await last.catch((error) => assertTrue(error instanceof TypeError));
+  await assertRejects(() => embedder.embed(["x"]), TypeError, /closed/);
+});

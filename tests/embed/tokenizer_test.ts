@@ -1,0 +1,246 @@
+import { Tokenizer } from "@huggingface/tokenizers";
+import { InputError } from "../../lib/base/errors.ts";
+import { loadTokenizer } from "../../lib/embed/tokenizer/load.ts";
+import { type Random, randomFrom } from "../../scripts/models/random.ts";
+import {
+  tokenizerJson,
+  type TokenizerOptions,
+  vocabulary,
+  word,
+} from "../../scripts/models/tokenizer_json.ts";
+import { assertEquals, assertRejects, assertTrue } from "../support/assert.ts";
+
+const TOKENS = vocabulary(2000, 3);
+const FULL_SWEEP = Deno.env.get("OPDBUS_TEST_FULL") !== undefined;
+
+async function pair(options: TokenizerOptions = {}, tokens = TOKENS) {
+  const definition = tokenizerJson(tokens, options);
+  const ours = await loadTokenizer({
+    definition: JSON.stringify(definition),
+    path: "tokenizer.json",
+  });
+  return { ours, theirs: new Tokenizer(definition, {}) };
+}
+
+/** Fails with the first text that our ids and the library's differ on. */
+function assertSame(
+  { ours, theirs }: Awaited<ReturnType<typeof pair>>,
+  texts: Iterable<string>,
+): void {
+  for (const text of texts) {
+    const a = [...ours.encode(text, 0).ids], b = theirs.encode(text).ids;
+    if (a.join() !== b.join()) assertEquals(a, b, JSON.stringify(text));
+  }
+}
+
+const PIECES = [
+  ..."日本語東京カタカナ한국어中文㐀豈𠀀𪜀",
+  ..."ÄÖÜßéèêñçåøæœłžščİıﬁǆΣςσ",
+  "e\u0301",
+  "a\u0300\u0316",
+  "\u1100\u1161\u11a8",
+  "Ω",
+  "Å",
+  ..."абвгдЖЗЇґאבגمرحبا๑ก็हिन्दी",
+  ..."😀🚀👍🏽👨‍👩‍👧‍👦🇩🇪❤️",
+  ..."\0\x01\x07\x0b\x0c\x1b\x7f\x85\xa0\xad\u200b\u200d\u2028\u2029\u3000\ufeff\ufffd",
+  "\ue000",
+  "\ud800",
+  "\udc00",
+  ..."!\"#$%&'()*+,-./:;<=>?@[\\]^_`{|}~“”«»—…¿¡、。€£°±×÷√∞",
+  "[CLS]",
+  "[SEP]",
+  "[PAD]",
+  "[MASK]",
+  "[UNK]",
+  "[cls]",
+  "[C",
+  "LS]",
+  "##ing",
+  " ",
+  "  ",
+  "\t",
+  "\n",
+  "\r\n",
+  "0",
+  "1234567890",
+  "x".repeat(99),
+  "x".repeat(101),
+  "é".repeat(101),
+  "𠀀".repeat(60),
+];
+
+function mixed(random: Random): string {
+  let text = "";
+  for (let left = Math.floor(random() * 24); left > 0; left--) {
+    text += random() < 0.5 ? word(random) : PIECES[Math.floor(random() * PIECES.length)]!;
+    if (random() < 0.4) text += " ";
+    if (random() < 0.1) text = text.toUpperCase();
+  }
+  return text;
+}
+
+const VARIANTS: Readonly<Record<string, TokenizerOptions>> = {
+  "uncased": {},
+  "cased": { lowercase: false },
+  "lower case with accents": { stripAccents: false },
+  "cased without accents": { lowercase: false, stripAccents: true },
+  "without clean-up": { cleanText: false },
+  "without spaces around ideographs": { handleChinese: false },
+  "with the old post-processor": { processor: "bert" },
+};
+for (const [name, options] of Object.entries(VARIANTS)) {
+  Deno.test(`WordPiece gives the library's ids, ${name}`, async () => {
+    const both = await pair(options);
+    assertEquals(both.ours.kind, "wordpiece");
+    const random = randomFrom(11);
+    const count = FULL_SWEEP ? 100_000 : 4000;
+    assertSame(both, Array.from({ length: count }, () => mixed(random)));
+  });
+}
+
+Deno.test("WordPiece gives the library's ids around every code point", async () => {
+  const both = await pair();
+  const step = FULL_SWEEP ? 1 : 17;
+  function* around() {
+    for (let code = 0; code < 0x110000; code += code < 0x3100 ? 1 : step) {
+      const character = String.fromCodePoint(code);
+      yield `a${character}b ${character}`;
+    }
+  }
+  assertSame(both, around());
+});
+
+Deno.test("WordPiece gives the library's ids on the project's own prose", async () => {
+  const both = await pair();
+  const file = new URL("../data/host-notes.txt", import.meta.url);
+  assertSame(both, (await Deno.readTextFile(file)).split("\n"));
+});
+
+Deno.test("a long text is cut as the library would, special tokens kept", async () => {
+  const { ours, theirs } = await pair();
+  const random = randomFrom(5);
+  const long = {
+    plain: Array.from({ length: 50_000 }, () => word(random)).join(" "),
+    mixed: Array.from({ length: 20_000 }, () => mixed(random).replaceAll("[", "(")).join(
+      " ",
+    ),
+    "without a space": "日本語x".repeat(40_000),
+    "of letters only": "abc".repeat(40_000),
+    "with a literal special token": "[SEP] word ".repeat(2000),
+  };
+  for (const [name, text] of Object.entries(long)) {
+    const whole = theirs.encode(text).ids;
+    for (const limit of [3, 64, 512]) {
+      const { ids, truncated } = ours.encode(text, limit);
+      const expected = whole.length > limit
+        ? [...whole.slice(0, limit - 1), whole.at(-1)!]
+        : whole;
+      assertEquals([...ids], expected, `${name}, limit ${limit}`);
+      assertEquals(truncated, whole.length > limit);
+    }
+  }
+  const exact = ours.encode("a b c", 5);
+  assertEquals([exact.ids.length, exact.truncated], [5, false]);
+  assertEquals(ours.encode("a b c d", 5).truncated, true);
+});
+
+Deno.test("tokens that are matched after clean-up go to the library", async () => {
+  const definition = tokenizerJson(TOKENS);
+  (definition.added_tokens as unknown[]).push({
+    id: TOKENS.length,
+    content: "Special",
+    single_word: false,
+    lstrip: false,
+    rstrip: false,
+    normalized: true,
+    special: false,
+  });
+  const ours = await loadTokenizer({ definition: JSON.stringify(definition), path: "t" });
+  assertEquals(ours.kind, "library");
+  assertEquals(ours.largestId, TOKENS.length);
+  const theirs = new Tokenizer(definition, {});
+  assertSame({ ours, theirs }, ["special words", "SPECIAL", "unspecial x"]);
+});
+
+/** A byte-level BPE of the 256 bytes and three merges. */
+function bpe(): Record<string, unknown> {
+  const tokens = ["<s>", "<pad>", "</s>", ..."abcdefghijklmnopqrstuvwxyz0123456789.,Ġ"];
+  tokens.push("th", "the", "Ġthe");
+  return {
+    version: "1.0",
+    added_tokens: ["<s>", "<pad>", "</s>"].map((content, id) => ({
+      id,
+      content,
+      special: true,
+    })),
+    normalizer: null,
+    pre_tokenizer: { type: "ByteLevel", add_prefix_space: false, trim_offsets: true },
+    post_processor: {
+      type: "RobertaProcessing",
+      sep: ["</s>", 2],
+      cls: ["<s>", 0],
+      trim_offsets: true,
+      add_prefix_space: false,
+    },
+    decoder: { type: "ByteLevel" },
+    model: {
+      type: "BPE",
+      unk_token: null,
+      vocab: Object.fromEntries(tokens.map((token, id) => [token, id])),
+      merges: ["t h", "th e", "Ġ the"],
+    },
+  };
+}
+
+Deno.test("BPE and Unigram run through the library, with truncation", async () => {
+  const roberta = await loadTokenizer({ definition: JSON.stringify(bpe()), path: "t" });
+  assertEquals(roberta.kind, "library");
+  assertEquals(roberta.padId, 1);
+  assertEquals(roberta.encode("the cat the", 0).ids.length, 2 + 6);
+  const cut = roberta.encode("the cat the", 4);
+  assertEquals([cut.ids[0], cut.ids[3], cut.truncated], [0, 2, true]);
+  const unigram = {
+    added_tokens: [{ id: 0, content: "<unk>", special: true }],
+    pre_tokenizer: { type: "Metaspace", replacement: "▁", prepend_scheme: "always" },
+    model: {
+      type: "Unigram",
+      unk_id: 0,
+      vocab: [["<unk>", 0], ["▁", -2], ["▁a", -1], ["b", -1.5], ["a", -1.5]],
+    },
+  };
+  const t5 = await loadTokenizer({ definition: JSON.stringify(unigram), path: "t" });
+  assertEquals([...t5.encode("ab b", 0).ids], [2, 3, 1, 3]);
+  assertEquals(t5.encode("ab b", 2).truncated, true);
+});
+
+Deno.test("damaged and unsupported tokenizers are refused in one line", async () => {
+  const load = (definition: string) => loadTokenizer({ definition, path: "/m/t.json" });
+  const whole = JSON.stringify(tokenizerJson(TOKENS.slice(0, 300)));
+  const unknown = { ...tokenizerJson(TOKENS.slice(0, 300)), model: { type: "Quantum" } };
+  for (
+    const [text, pattern] of [
+      [whole.slice(0, -10), /t\.json/],
+      ["", /t\.json/],
+      ["[]", /t\.json/],
+      ["{}", /model/],
+      ['{"model":null}', /model/],
+      ['{"model":{"type":"WordPiece"}}', /t\.json/],
+      [JSON.stringify(unknown), /Quantum|t\.json/],
+      ['{"added_tokens":[{"id":-1,"content":"x"}],"model":{}}', /added_tokens/],
+    ] as const
+  ) {
+    const error = await assertRejects(() => load(text), InputError, pattern);
+    assertTrue(!error.message.includes("\n"));
+  }
+});
+
+Deno.test("padding takes its id from the files", async () => {
+  const definition = JSON.stringify(tokenizerJson(TOKENS));
+  const padOf = async (config?: string) =>
+    (await loadTokenizer({ definition, path: "t", ...(config && { config }) })).padId;
+  assertEquals(await padOf(), TOKENS.indexOf("[PAD]"));
+  assertEquals(await padOf('{"pad_token":"[SEP]"}'), TOKENS.indexOf("[SEP]"));
+  const asObject = '{"pad_token":{"content":"[MASK]"}}';
+  assertEquals(await padOf(asObject), TOKENS.indexOf("[MASK]"));
+});
