@@ -27,7 +27,7 @@ import {
   utimesAt,
 } from "../../ffi/files.ts";
 import { chmodAt, fchown, futimes, mknodAt } from "../../ffi/inode.ts";
-import { fstat, isFolder, isRegular, isSymlink, statAt } from "../../ffi/stat.ts";
+import { isFolder, isRegular, isSymlink, statAt } from "../../ffi/stat.ts";
 import { fsetxattr, lremovexattr, lsetxattr } from "../../ffi/xattr.ts";
 import type {
   CloneCommand,
