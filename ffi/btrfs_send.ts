@@ -48,7 +48,8 @@ interface SendMessage {
 
 /**
  * The worker's whole program. It is turned into text, so that one bundled file is
- * enough: it must not refer to anything outside of itself.
+ * enough: it must not refer to anything outside of itself, and hold no named function
+ * (esbuild's --keep-names would wrap it in a helper that is not there).
  */
 function sendWorker(): void {
   const scope = self as unknown as {
@@ -61,17 +62,14 @@ function sendWorker(): void {
       close: { parameters: ["i32"], result: "i32" },
       __errno_location: { parameters: [], result: "pointer" },
     } as const;
-    const open = () => {
-      for (const path of data.libraries) {
-        try {
-          return Deno.dlopen(path, symbols);
-        } catch {
-          continue; // the next folder; one of them gave the main thread its libc
-        }
+    let libc: Deno.DynamicLibrary<typeof symbols> | null = null;
+    for (let i = 0; libc === null && i < data.libraries.length; i++) {
+      try {
+        libc = Deno.dlopen(data.libraries[i]!, symbols);
+      } catch {
+        continue; // the next folder; one of them gave the main thread its libc
       }
-      return null;
-    };
-    const libc = open();
+    }
     if (libc === null) return scope.postMessage(38);
     const where = libc.symbols.__errno_location();
     const errno = new Int32Array(Deno.UnsafePointerView.getArrayBuffer(where!, 4));

@@ -27,6 +27,7 @@ export const O_EXCL = 0o200;
 export const O_TRUNC = 0o1000;
 export const O_APPEND = 0o2000;
 export const O_NONBLOCK = 0o4000;
+export const O_NOATIME = 0o1000000;
 export const O_CLOEXEC = 0o2000000;
 export const O_PATH = 0o10000000;
 export const O_DIRECTORY = arch.O_DIRECTORY;
@@ -100,7 +101,7 @@ export function openBeneath(
 }
 
 /** The address of a buffer, for the generic syscall; keep `buffer` referenced meanwhile. */
-function pointerNumber(buffer: Uint8Array | BigUint64Array): bigint {
+export function pointerNumber(buffer: Uint8Array | BigUint64Array): bigint {
   return Deno.UnsafePointer.value(Deno.UnsafePointer.of(buffer as BufferSource));
 }
 

@@ -2,6 +2,7 @@
 import { close, ftruncate, O_CREAT, O_RDWR, open, pwriteAll } from "../../ffi/files.ts";
 import { flock, LOCK_EX, LOCK_NB, LOCK_SH } from "../../ffi/flock.ts";
 import { readTextFile } from "../../ffi/directory.ts";
+import { isSysError } from "../../ffi/errno.ts";
 import { LockedError } from "./errors.ts";
 
 /** A held lock; dispose releases it. */
@@ -48,11 +49,7 @@ export function tryLock(path: string, shared = false): Lock | null {
     close(fd);
     return null;
   }
-  if (!shared) {
-    // For the message of whoever finds it held; the lock itself is the kernel's.
-    ftruncate(fd, 0);
-    pwriteAll(fd, new TextEncoder().encode(`${Deno.pid}\n`), 0);
-  }
+  if (!shared) nameHolder(fd);
   let held = true;
   return {
     path,
@@ -61,6 +58,19 @@ export function tryLock(path: string, shared = false): Lock | null {
       held = false;
     },
   };
+}
+
+/**
+ * Writes our pid, for the message of whoever finds it held. The lock itself is the
+ * kernel's: on a full disk it is held without a name, so that pruning is still possible.
+ */
+function nameHolder(fd: number): void {
+  try {
+    ftruncate(fd, 0);
+    pwriteAll(fd, new TextEncoder().encode(`${Deno.pid}\n`), 0);
+  } catch (error) {
+    if (!isSysError(error, "ENOSPC", "EDQUOT")) throw error;
+  }
 }
 
 function locked(path: string): LockedError {

@@ -54,7 +54,8 @@ const AREAS: Readonly<Record<string, readonly string[]>> = {
 const FOLDERS = ["@cache-snapshots", "@plugin-snapshots", "models", "meta"];
 
 /** What may lie in a root beside {@link AREAS} and {@link FOLDERS}. */
-const KNOWN = /^(@plugin-.+|@[a-z0-9._-]+-snapshots|lost\+found|\.tmp-.+|repos|keys)$/;
+const KNOWN =
+  /^(@(plugin|previous)-.+|@[a-z0-9._-]+-snapshots|lost\+found|\.(tmp|new|gone)-.+|repos|keys)$/;
 
 /** How to lay out a root. */
 export interface InitOptions {

@@ -84,6 +84,11 @@ export class Arena implements Disposable {
     return this.#floats.subarray(at, at + this.dimensions);
   }
 
+  /** True where a text's vector is here; no use is counted. */
+  has(text: string): boolean {
+    return this.#slots.has(text);
+  }
+
   /** Copies the vector of a text to `into` from `at`; false where it is not here. */
   copy(text: string, into: Float32Array, at: number): boolean {
     const view = this.view(text);

@@ -1,5 +1,7 @@
 /** Removing entries: by age of their last use, by count, by size, or all of them. */
-import { InputError } from "../base/errors.ts";
+import { InputError, OpError } from "../base/errors.ts";
+import { KEY_BYTES } from "./key.ts";
+import { UsesSnapshot } from "./pack_uses.ts";
 import type { CacheIndex } from "./index.ts";
 import type { Store } from "./store.ts";
 
@@ -50,12 +52,8 @@ export function clean(store: Store, options: CleanOptions): CleanReport {
   const tally = { byAge: 0, byCount: 0, bySize: 0 };
   const doomed: string[] = [];
   let kept = 0, keptBytes = 0, removedBytes = 0;
-  const sql = `SELECT key, accessed_ms AS used, size_bytes AS size FROM entries
-    ORDER BY accessed_ms DESC, key`;
-  for (const row of store.index.iterate(sql)) {
-    const sizeBytes = Number(row.size);
-    const ageMs = nowMs - Number(row.used);
-    const reason = olderThanMs !== undefined && ageMs > olderThanMs
+  for (const { key, usedMs, sizeBytes } of byLastUse(store, nowMs)) {
+    const reason = olderThanMs !== undefined && nowMs - usedMs > olderThanMs
       ? "byAge"
       : maxEntries !== undefined && kept >= maxEntries
       ? "byCount"
@@ -69,22 +67,80 @@ export function clean(store: Store, options: CleanOptions): CleanReport {
     }
     tally[reason]++;
     removedBytes += sizeBytes;
-    doomed.push((row.key as Uint8Array).toHex());
+    doomed.push(key);
   }
   if (!dryRun) remove(store, doomed);
   return { removed: doomed.length, removedBytes, ...tally, kept, dryRun };
 }
 
-/** Removes entries by key, a batch at a time. */
+interface LastUse {
+  readonly key: string;
+  readonly usedMs: number;
+  readonly sizeBytes: number;
+}
+
+/** Every entry, the most recently used first. A row knows no uses since it was packed. */
+function* byLastUse(store: Store, nowMs: number): Generator<LastUse> {
+  const { index, packs, loose } = store;
+  const { entries } = totals(index);
+  const keys = new Uint8Array(entries * KEY_BYTES);
+  const used = new Float64Array(entries), sizes = new Uint32Array(entries);
+  const uses = new Map(
+    packs.all().map((pack) => [
+      pack.number,
+      new UsesSnapshot(loose.folderFd, pack.number, pack.count),
+    ]),
+  );
+  let n = 0;
+  const sql = "SELECT key, accessed_ms AS used, size_bytes AS size FROM entries";
+  for (const row of index.iterate(sql)) {
+    if (n === entries) break; // written since they were counted: new, so not for removal
+    const key = row.key as Uint8Array;
+    keys.set(key, n * KEY_BYTES);
+    used[n] = Number(row.used);
+    sizes[n] = Number(row.size);
+    for (const { pack, record } of packs.places(key.toHex())) {
+      used[n] = Math.max(used[n]!, uses.get(pack.number)?.of(record, nowMs).usedMs ?? 0);
+    }
+    n++;
+  }
+  const order = Uint32Array.from({ length: n }, (_, i) => i);
+  order.sort((a, b) => used[b]! - used[a]! || a - b);
+  for (const i of order) {
+    const key = keys.subarray(i * KEY_BYTES, (i + 1) * KEY_BYTES).toHex();
+    yield { key, usedMs: used[i]!, sizeBytes: sizes[i]! };
+  }
+}
+
+/**
+ * Removes rows, then bytes. Where the disk is too full even to write that down, the bytes
+ * go first: they are what makes room.
+ */
 export function remove(store: Store, keys: readonly string[]): void {
   for (let from = 0; from < keys.length; from += BATCH) {
     const batch = keys.slice(from, from + BATCH);
     store.removing(() => {
-      store.index.transaction(() => store.index.remove(batch));
-      store.loose.remove(batch);
+      const rows = () => store.index.transaction(() => store.index.remove(batch));
+      const bytes = () => store.loose.remove(batch);
+      inOrder(rows, bytes);
     });
   }
-  if (keys.length > 0) store.forget();
+  if (keys.length === 0) return;
+  store.removing(() => store.packs.delete(keys));
+  store.forget();
+}
+
+/** Runs both, the second one first where the first one finds no space. */
+function inOrder(first: () => unknown, second: () => unknown): void {
+  try {
+    first();
+  } catch (error) {
+    if (!(error instanceof OpError) || error.code !== "no_space") throw error;
+    second();
+    first();
+    return;
+  }
+  second();
 }
 
 /** What {@link clear} removed. */
@@ -96,15 +152,23 @@ export interface ClearReport {
 
 /** Removes every vector, also those without a row. */
 export function clear(store: Store, dryRun = false): ClearReport {
+  const { index, loose, packs } = store;
   return store.removing(() => {
-    const { entries, bytes } = totals(store.index);
-    const keys = store.loose.keys();
+    const { entries, bytes } = totals(index);
+    const keys = loose.keys();
+    const numbers = packs.numbersOnDisk();
+    const packed = packs.all().reduce((sum, pack) => sum + pack.count, 0);
     if (!dryRun) {
-      store.index.transaction(() => store.index.run("DELETE FROM entries"));
-      store.loose.remove(keys);
+      const rows = () => index.transaction(() => index.run("DELETE FROM entries"));
+      inOrder(rows, () => {
+        loose.remove(keys);
+        packs.publish([]);
+        packs.removeFiles(numbers);
+      });
       store.forget();
     }
-    return { removed: Math.max(keys.length, entries), removedBytes: bytes, dryRun };
+    const removed = Math.max(keys.length + packed, entries);
+    return { removed, removedBytes: bytes, dryRun };
   });
 }
 

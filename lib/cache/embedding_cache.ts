@@ -1,7 +1,13 @@
 /** The embedding cache: texts become vectors, once. */
 import { AT_FDCWD, mkdirAt } from "../../ffi/files.ts";
 import { isSysError } from "../../ffi/errno.ts";
-import { asOpError, InputError } from "../base/errors.ts";
+import {
+  compact,
+  type CompactOptions,
+  type CompactReport,
+  lockPacks,
+} from "./compact.ts";
+import { asOpError, InputError, LockedError } from "../base/errors.ts";
 import type { Embedder, ModelIdentity } from "../embed/embedder.ts";
 import { DEFAULT_ARENA_BYTES } from "./arena.ts";
 import { type ModelRemoval, removeModelVectors, sampleTexts } from "./by_model.ts";
@@ -18,13 +24,14 @@ import { Gate } from "./gate.ts";
 import { CacheIndex } from "./index.ts";
 import { wellFormed } from "./key.ts";
 import { type Durability, LooseStore } from "./loose.ts";
+import { PackSet } from "./pack_set.ts";
 import { type Match, search } from "./search.ts";
 import { type CacheStats, stats } from "./stats.ts";
-import { Store } from "./store.ts";
+import { REBUILT, Store } from "./store.ts";
+import { needsRebuild, type RebuildReport, setIndexAside } from "./rebuild.ts";
 import {
-  isRebuildable,
-  rebuildIndex,
-  type RebuildReport,
+  adopt,
+  keysOnDisk,
   verify,
   type VerifyOptions,
   type VerifyReport,
@@ -57,6 +64,8 @@ export interface CachedEntry {
 }
 
 const FLUSH_INTERVAL_MS = 30_000;
+/** Loose files that are worth a compaction. */
+const COMPACT_THRESHOLD_FILES = 4096;
 
 /** An open cache. Many processes may have the same one open. */
 export class EmbeddingCache implements Disposable {
@@ -64,6 +73,7 @@ export class EmbeddingCache implements Disposable {
   #lastFlushMs = Date.now();
 
   private constructor(
+    private readonly folder: string,
     private readonly store: Store,
     private readonly flushIntervalMs: number,
   ) {}
@@ -88,11 +98,26 @@ export class EmbeddingCache implements Disposable {
     const loose = opened.use(openLoose(folder, readOnly));
     const path = `${folder}/index.db`;
     const index = opened.use(CacheIndex.open(path, { readOnly, durability }));
+    const packs = opened.use(
+      new PackSet(loose.folderFd, loose.path, () => loose.names(), readOnly),
+    );
     const gate = readOnly ? null : opened.use(new Gate(`${folder}/gate.lock`));
     const arenaBytes = options.arenaBytes ?? DEFAULT_ARENA_BYTES;
-    const store = new Store(index, loose, gate, CODECS[codec], durability, arenaBytes);
+    const store = new Store(
+      index,
+      loose,
+      packs,
+      gate,
+      CODECS[codec],
+      durability,
+      arenaBytes,
+    );
     opened.move(); // the store closes them from now on
-    return new EmbeddingCache(store, options.flushIntervalMs ?? FLUSH_INTERVAL_MS);
+    return new EmbeddingCache(
+      folder,
+      store,
+      options.flushIntervalMs ?? FLUSH_INTERVAL_MS,
+    );
   }
 
   /**
@@ -135,6 +160,12 @@ export class EmbeddingCache implements Disposable {
     const room = this.store.room(identity);
     const key = room.keys.of(wellFormed(text));
     const vector = new Float32Array(identity.dimensions);
+    this.store.packs.refresh();
+    const place = this.store.packs.find(room.name, key);
+    if (place?.pack.read(place.record, vector, 0)) {
+      const { codec, payloadBytes } = place.pack.header;
+      return { key, vector, codec: codec.name, sizeBytes: payloadBytes };
+    }
     const read = this.store.loose.read(key, identity.dimensions, vector, 0);
     if (read.state !== "found") return null;
     const { codec, payloadBytes } = read.header;
@@ -159,18 +190,36 @@ export class EmbeddingCache implements Disposable {
     return stats(this.store);
   }
 
+  /** Gives every vector on the disk a row; for an index that was made anew. */
+  adoptAll(): number {
+    const { index } = this.store;
+    return index.transaction(() => {
+      const adopted = adopt(this.store, keysOnDisk(this.store));
+      index.count(REBUILT, adopted);
+      return adopted;
+    });
+  }
+
   /** Checks every vector; see {@link VerifyReport}. */
   verify(options: VerifyOptions = {}): VerifyReport {
     this.#checkOpen();
     this.flush();
+    using _lock = options.repair ? lockPacks(this.folder) : null;
     const report = verify(this.store, options);
     if (options.repair) this.store.forget();
     return report;
   }
 
-  /** Removes entries by age, count or size. */
+  /**
+   * Removes entries by age, count or size. What lies in packs is marked as deleted; the
+   * next compaction gives its space back.
+   *
+   * @throws {LockedError} when another process compacts, cleans or clears
+   */
   clean(options: CleanOptions): CleanReport {
     this.#checkOpen();
+    if (options.dryRun) return clean(this.store, options);
+    using _lock = lockPacks(this.folder);
     return clean(this.store, options);
   }
 
@@ -183,13 +232,43 @@ export class EmbeddingCache implements Disposable {
   /** Removes the vectors of the model with that digest. */
   removeModel(digest: string, dryRun = false): ModelRemoval {
     this.#checkOpen();
+    if (dryRun) return removeModelVectors(this.store, digest, dryRun);
+    using _lock = lockPacks(this.folder);
     return removeModelVectors(this.store, digest, dryRun);
   }
 
-  /** Removes every entry. */
+  /** Removes every entry. @throws {LockedError} as {@link clean} */
   clear(dryRun = false): ClearReport {
     this.#checkOpen();
+    if (dryRun) return clear(this.store, dryRun);
+    using _lock = lockPacks(this.folder);
     return clear(this.store, dryRun);
+  }
+
+  /**
+   * Moves loose files into packs and merges packs as they grow.
+   *
+   * @throws {LockedError} when another process compacts, cleans or clears
+   */
+  compact(options: CompactOptions = {}): CompactReport {
+    this.#checkOpen();
+    this.flush(); // gives rows to entries that have none
+    return compact(this.store, this.folder, options);
+  }
+
+  /** Compacts when there are more loose files than this; null when there was no need. */
+  compactIfDue(
+    options: CompactOptions = {},
+    thresholdFiles = COMPACT_THRESHOLD_FILES,
+  ): CompactReport | null {
+    this.#checkOpen();
+    if (this.store.loose.entries().length < thresholdFiles) return null;
+    try {
+      return this.compact(options);
+    } catch (error) {
+      if (error instanceof LockedError) return null; // somebody is at it already
+      throw error;
+    }
   }
 
   /** Writes uses and counts that are held in memory. */
@@ -233,24 +312,17 @@ export function verifyCache(
   folder: string,
   options: VerifyOptions = {},
 ): VerifyReport & { rebuilt: RebuildReport | null } {
-  const rebuilt = options.repair ? rebuildIfDamaged(folder) : null;
+  const path = `${folder}/index.db`;
+  const setAside = options.repair && needsRebuild(path)
+    ? setIndexAside(path, Date.now())
+    : null;
   using cache = EmbeddingCache.open(folder, {
     readOnly: !options.repair,
     arenaBytes: 0,
   });
-  return { ...cache.verify(options), rebuilt };
-}
-
-function rebuildIfDamaged(folder: string): RebuildReport | null {
-  const path = `${folder}/index.db`;
-  try {
-    using index = CacheIndex.open(path);
-    if (index.check().length === 0) return null;
-  } catch (error) {
-    if (!isRebuildable(error)) throw error;
-  }
-  using loose = openLoose(folder, false);
-  return rebuildIndex(path, loose, Date.now());
+  const adopted = setAside === null ? 0 : cache.adoptAll();
+  const report = cache.verify(options);
+  return { ...report, rebuilt: setAside === null ? null : { setAside, adopted } };
 }
 
 function openLoose(folder: string, readOnly: boolean): LooseStore {

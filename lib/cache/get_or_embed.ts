@@ -30,7 +30,7 @@ export interface CachedVectors {
   readonly healed: number;
   /** Of the misses: stored with less precision than configured, written anew. */
   readonly upgraded: number;
-  /** Texts that came more than once in this call; only the first counts above. */
+  /** Misses that came more than once in this call; only the first counts above. */
   readonly duplicates: number;
   /** Tokens that the model read for the misses. */
   readonly tokens: number;
@@ -41,6 +41,9 @@ export interface CachedVectors {
 /** Texts per run of the model: grows while a run is short, shrinks when it is long. */
 const FIRST_BATCH = 64, SMALLEST_BATCH = 8, LARGEST_BATCH = 4096;
 const SHORT_RUN_MS = 400, LONG_RUN_MS = 2000;
+
+/** From so many texts on, cold reads are sorted and announced to the kernel first. */
+const PREFETCH_TEXTS = 256;
 
 type Why = "missing" | "damaged" | "imprecise";
 
@@ -66,6 +69,7 @@ export class GetOrEmbed {
     tokens: 0,
     truncated: 0,
   };
+  readonly #copies: [to: number, from: number][] = [];
   #done = 0;
 
   constructor(
@@ -80,13 +84,12 @@ export class GetOrEmbed {
   }
 
   async run(): Promise<CachedVectors> {
-    const { copies, unique } = this.#fromMemory();
-    let wanted = unique;
+    let wanted = this.#fromCache();
+    const copies = this.#copies;
     while (wanted.length > 0) {
-      const absent = this.#fromDisk(wanted);
       const others: Wanted[] = [];
       const own: Wanted[] = [];
-      for (const want of absent) {
+      for (const want of wanted) {
         (this.store.flights.of(want.key) ? others : own).push(want);
       }
       await this.#compute(own);
@@ -94,64 +97,83 @@ export class GetOrEmbed {
         await this.store.flights.of(key)?.landed();
         this.options.signal?.throwIfAborted();
       }
-      wanted = others; // stored by now, or ours to compute
+      wanted = this.#lookAgain(others); // stored by now, or ours to compute
     }
     this.#copyDuplicates(copies);
     this.#report(0);
     return { matrix: this.matrix, dimensions: this.#dimensions, ...this.#tally };
   }
 
-  /** Answers what memory has; returns the rest, each text once, and who repeats whom. */
-  #fromMemory(): { copies: [to: number, from: number][]; unique: Wanted[] } {
-    const { arena, keys } = this.room;
+  /** Answers what memory and disk have; returns the rest, each text once. */
+  #fromCache(): Wanted[] {
+    const { arena } = this.room;
     const d = this.#dimensions;
-    const copies: [number, number][] = [];
-    const unique: Wanted[] = [];
+    const wanted: Wanted[] = [];
     const first = new Map<string, number>();
-    for (let row = 0; row < this.texts.length; row++) {
-      const text = wellFormed(this.texts[row]!);
-      if (arena?.copy(text, this.matrix, row * d)) {
+    const { texts, matrix } = this;
+    const keys = this.#prefetch();
+    for (let row = 0; row < texts.length; row++) {
+      const text = wellFormed(texts[row]!);
+      if (arena?.copy(text, matrix, row * d)) {
         this.#tally.memoryHits++;
         continue;
       }
-      const from = first.get(text);
+      const from = first.size === 0 ? undefined : first.get(text);
       if (from !== undefined) {
-        copies.push([row, from]);
+        this.#copies.push([row, from]);
         continue;
       }
-      first.set(text, row);
-      unique.push({ text, key: keys.of(text), row, why: "missing" });
+      const key = keys?.[row] ?? this.room.keys.of(text);
+      const found = this.store.lookup(this.room, key, matrix, row * d);
+      if (found === "pack" || found === "loose") this.#hit(key, text, row, found);
+      else {
+        first.set(text, row);
+        wanted.push({ text, key, row, why: found });
+      }
     }
-    this.store.counts.memoryHits += this.#tally.memoryHits;
-    this.#tally.duplicates = copies.length;
-    this.#done = this.#tally.memoryHits + copies.length;
-    return { copies, unique };
+    const { memoryHits, diskHits } = this.#tally;
+    this.store.counts.memoryHits += memoryHits;
+    this.#tally.duplicates = this.#copies.length;
+    this.#done = memoryHits + diskHits + this.#copies.length;
+    if (this.#done > 0) this.#report(0);
+    return wanted;
   }
 
-  #fromDisk(wanted: readonly Wanted[]): Wanted[] {
+  /** For many texts: has the disk fetch what is not in memory, in the disk's order. */
+  #prefetch(): (string | undefined)[] | null {
+    const { texts, room, store } = this;
+    if (texts.length < PREFETCH_TEXTS || store.packs.areResident(room.name)) return null;
+    const keys: (string | undefined)[] = texts.map((text) =>
+      room.arena?.has(text) ? undefined : room.keys.of(wellFormed(text))
+    );
+    store.packs.prefetch(room.name, keys);
+    return keys;
+  }
+
+  #lookAgain(wanted: readonly Wanted[]): Wanted[] {
     const absent: Wanted[] = [];
     for (const want of wanted) {
       const at = want.row * this.#dimensions;
-      const read = this.store.loose.read(want.key, this.#dimensions, this.matrix, at);
-      if (read.state === "found") {
-        if (read.header.codec.precision >= this.store.codec.precision) {
-          this.#hit(want, at);
-          continue;
-        }
-        want.why = "imprecise";
-      } else want.why = read.state;
-      absent.push(want);
+      const found = this.store.lookup(this.room, want.key, this.matrix, at);
+      if (found === "pack" || found === "loose") {
+        this.#hit(want.key, want.text, want.row, found);
+        this.#done++;
+      } else {
+        want.why = found;
+        absent.push(want);
+      }
     }
-    if (absent.length < wanted.length) this.#report(0);
     return absent;
   }
 
-  #hit(want: Wanted, at: number): void {
+  #hit(key: string, text: string, row: number, from: "pack" | "loose"): void {
     this.#tally.diskHits++;
-    this.#done++;
-    this.store.counts.looseHits++;
-    this.store.touch(this.room, want.key, want.text);
-    this.store.admit(this.room, want.text, want.key, this.matrix, at);
+    if (from === "pack") this.store.counts.packHits++;
+    else this.store.counts.looseHits++;
+    if (from === "loose" || this.store.textsAreMissing) {
+      this.store.touch(this.room, key, text);
+    }
+    this.store.admit(this.room, text, key, this.matrix, row * this.#dimensions);
   }
 
   /** Runs the model over what nobody has, in batches that are each safe when done. */
@@ -237,7 +259,7 @@ export class GetOrEmbed {
       if (want.why === "imprecise") upgraded++;
       else if (want.why === "damaged") healed++;
       // A file that is there by now was stored by another process meanwhile.
-      else if (known && !loose.stat(want.key)) healed++;
+      else if (known && !loose.stat(want.key) && !this.store.raw(want.key)) healed++;
     }
     loose.write(files, durability, replaces);
     const nowMs = Date.now();

@@ -216,6 +216,21 @@ export class CacheIndex implements Disposable {
     return this.get("SELECT 1 FROM entries WHERE key = ?", fromHex(key)) !== undefined;
   }
 
+  /** True where the index has a row of that key and model. */
+  isOf(key: string, model: number): boolean {
+    const sql = "SELECT 1 FROM entries WHERE key = ? AND model = ?";
+    return this.get(sql, fromHex(key), model) !== undefined;
+  }
+
+  /** When a row was last used, as far as it knows; null where there is no row. */
+  accessedMs(key: string): number | null {
+    const row = this.get(
+      "SELECT accessed_ms AS ms FROM entries WHERE key = ?",
+      fromHex(key),
+    );
+    return row ? Number(row.ms) : null;
+  }
+
   /** Writes or replaces a row; the hits of a replaced one stay. */
   put(entry: NewEntry, model: number | null, nowMs: number): void {
     this.run(
@@ -258,6 +273,13 @@ export class CacheIndex implements Disposable {
          ON CONFLICT (name) DO UPDATE SET value = value + ?2`,
       name,
       by,
+    );
+  }
+
+  /** A counter's value; 0 where it was never counted. */
+  counter(name: string): number {
+    return Number(
+      this.get("SELECT value FROM counters WHERE name = ?", name)?.value ?? 0,
     );
   }
 

@@ -16,6 +16,15 @@ function netstring(field: string): string {
   return `${Buffer.byteLength(field)}:${field}`;
 }
 
+const names = new WeakMap<ModelIdentity, string>();
+
+/** A name for everything of an identity that is part of a key; equal for equal ones. */
+export function roomName(identity: ModelIdentity): string {
+  let name = names.get(identity);
+  if (name === undefined) names.set(identity, name = new VectorKeys(identity).of(""));
+  return name;
+}
+
 /** Makes the keys of one model. */
 export class VectorKeys {
   readonly #prefix: string;

@@ -185,11 +185,31 @@ export class LooseStore implements Disposable {
   /** The keys of all objects, in the kernel's order. */
   keys(): string[] {
     const keys: string[] = [];
-    for (const name of this.#names()) {
+    for (const name of this.names()) {
       const match = OBJECT_NAME.exec(name);
       if (match) keys.push(match[1]!);
     }
     return keys;
+  }
+
+  /** Every object with its inode, in the kernel's order. */
+  entries(): { key: string; inode: bigint }[] {
+    const found: { key: string; inode: bigint }[] = [];
+    for (const { name, ino } of this.#list()) {
+      const match = OBJECT_NAME.exec(name);
+      if (match) found.push({ key: match[1]!, inode: ino });
+    }
+    return found;
+  }
+
+  /** The inode of one object; null when it is gone. */
+  inode(key: string): bigint | null {
+    try {
+      return statAt(this.#fd, `${key}.bin`).ino;
+    } catch (error) {
+      if (isSysError(error, "ENOENT")) return null;
+      throw error;
+    }
   }
 
   /** Sizes and times of one object; null when it is gone. */
@@ -207,7 +227,7 @@ export class LooseStore implements Disposable {
 
   /** Temporary files that a killed writer left. @param olderThanMs their least age */
   staleTemporaries(nowMs: number, olderThanMs = TEMPORARY_STALE_MS): string[] {
-    return this.#names().filter((name) => {
+    return this.names().filter((name) => {
       if (!name.startsWith(".tmp-")) return false;
       try {
         const stat = statAt(this.#fd, name);
@@ -225,11 +245,19 @@ export class LooseStore implements Disposable {
     for (const name of names) if (name.startsWith(".tmp-")) this.#unlink(name);
   }
 
-  #names(): string[] {
+  /** The names of everything in the folder, in the kernel's order. */
+  names(): string[] {
+    return this.#list().map(({ name }) => name);
+  }
+
+  #list(): { name: string; ino: bigint }[] {
     // A descriptor of its own: reading a folder moves its position.
     return withFd(openAt(this.#fd, ".", O_RDONLY | O_DIRECTORY), (fd) => {
       const decoder = new TextDecoder();
-      return listFd(fd, this.path).map(({ name }) => decoder.decode(name));
+      return listFd(fd, this.path).map(({ name, ino }) => ({
+        name: decoder.decode(name),
+        ino,
+      }));
     });
   }
 

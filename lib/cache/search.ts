@@ -1,6 +1,7 @@
 /** Exact nearest neighbours: every vector of the model is looked at. */
 import { InputError, OpError } from "../base/errors.ts";
 import { KEY_BYTES } from "./key.ts";
+import { dot, scanLoose, scanPacks } from "./scan.ts";
 import type { ModelRoom, Store } from "./store.ts";
 
 /** Most results of one search. */
@@ -36,6 +37,15 @@ export class TopK {
   /** What a new one must beat; -Infinity while there is room. */
   get threshold(): number {
     return this.#size < this.k ? -Infinity : this.#scores[0]!;
+  }
+
+  /** True where a key is among the best already. */
+  has(key: Uint8Array): boolean {
+    for (let i = 0; i < this.#size; i++) {
+      const at = i * KEY_BYTES;
+      if (key.every((byte, j) => byte === this.#items[at + j])) return true;
+    }
+    return false;
   }
 
   /** @param key 32 bytes; copied */
@@ -81,13 +91,6 @@ export class TopK {
   }
 }
 
-/** Scalar product. */
-export function dot(a: Float32Array, b: Float32Array): number {
-  let sum = 0;
-  for (let i = 0; i < a.length; i++) sum += a[i]! * b[i]!;
-  return sum;
-}
-
 /**
  * The k entries of a model nearest to a vector, by cosine.
  *
@@ -109,19 +112,9 @@ export function search(
     );
   }
   const best = new TopK(k);
-  const model = store.index.modelId(room.identity);
-  if (model === null) return [];
-  const vector = new Float32Array(dimensions);
-  let seen = 0;
-  const sql = "SELECT key FROM entries WHERE model = ?";
-  for (const row of store.index.iterate(sql, model)) {
-    if (++seen % 1024 === 0) signal?.throwIfAborted();
-    const key = row.key as Uint8Array;
-    // A damaged file is no match; verify names it, the next use heals it.
-    if (store.loose.read(key.toHex(), dimensions, vector, 0).state !== "found") continue;
-    const norm = Math.sqrt(dot(vector, vector));
-    if (norm > 0) best.offer(dot(vector, query) / (norm * queryNorm), key);
-  }
+  const scan = { store, room, query, queryNorm, best, ...(signal && { signal }) };
+  scanPacks(scan);
+  scanLoose(scan);
   return best.take().map(({ key, score }) => ({ key, score, text: textOf(store, key) }));
 }
 

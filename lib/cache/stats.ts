@@ -1,5 +1,8 @@
 /** What the cache holds and did. */
 import { statfs } from "../../ffi/stat.ts";
+import { residentBytes } from "./residency.ts";
+import type { Pack } from "./pack.ts";
+import { UsesSnapshot } from "./pack_uses.ts";
 import { codecById } from "./codec.ts";
 import { totals } from "./clean.ts";
 import { statAt } from "../../ffi/stat.ts";
@@ -24,6 +27,20 @@ export interface ModelShare {
   readonly entries: number;
 }
 
+/** One pack. */
+export interface PackShare {
+  readonly number: number;
+  readonly model: string;
+  readonly codec: string;
+  readonly records: number;
+  /** Marked as deleted; reclaimed by a compaction. */
+  readonly deleted: number;
+  /** Of both files. */
+  readonly bytes: number;
+  /** Of those, in memory now (the kernel's page cache). */
+  readonly residentBytes: number;
+}
+
 /** How many entries were last used within `upToMs` (and not within the one before). */
 export interface AgeShare {
   readonly upToMs: number | null;
@@ -35,6 +52,7 @@ export interface CacheStats {
   readonly entries: number;
   readonly vectorBytes: number;
   readonly looseFiles: number;
+  readonly packs: readonly PackShare[];
   readonly indexBytes: number;
   readonly codecs: readonly CodecShare[];
   readonly models: readonly ModelShare[];
@@ -57,6 +75,7 @@ export function stats(store: Store, nowMs = Date.now()): CacheStats {
     entries,
     vectorBytes: bytes,
     looseFiles: store.loose.keys().length,
+    packs: store.packs.all().map(share),
     indexBytes: sizeOf(store.index.path) + sizeOf(`${store.index.path}-wal`),
     codecs: codecs(store),
     models: models(store),
@@ -64,6 +83,19 @@ export function stats(store: Store, nowMs = Date.now()): CacheStats {
     session: { ...store.counts },
     lifetime: lifetime(store),
     fileSystem: { totalBytes, availableBytes },
+  };
+}
+
+function share(pack: Pack): PackShare {
+  const mappings = [pack.mapping, pack.idxMapping];
+  return {
+    number: pack.number,
+    model: pack.header.identity.name,
+    codec: pack.header.codec.name,
+    records: pack.count,
+    deleted: pack.deletedCount(),
+    bytes: mappings.reduce((sum, { length }) => sum + length, 0),
+    residentBytes: mappings.reduce((sum, mapping) => sum + residentBytes(mapping), 0),
   };
 }
 
@@ -93,24 +125,31 @@ function models(store: Store): ModelShare[] {
   }));
 }
 
+/** Packed entries by their uses file, loose ones by their row. */
 function ages(store: Store, nowMs: number): AgeShare[] {
   const limits = [...AGES_MS, null];
-  const cases = AGES_MS.map((age, i) => `WHEN accessed_ms >= ${nowMs - age} THEN ${i}`);
-  const rows = store.index.all(
-    `SELECT CASE ${cases.join(" ")} ELSE ${AGES_MS.length} END AS bucket,
-       count(*) AS entries FROM entries GROUP BY bucket`,
-  );
-  return limits.map((upToMs, i) => ({
-    upToMs,
-    entries: Number(rows.find((row) => Number(row.bucket) === i)?.entries ?? 0),
-  }));
+  const counts = limits.map(() => 0);
+  const add = (usedMs: number) => {
+    const found = AGES_MS.findIndex((age) => nowMs - usedMs <= age);
+    counts[found < 0 ? AGES_MS.length : found]!++;
+  };
+  for (const pack of store.packs.all()) {
+    const uses = new UsesSnapshot(store.loose.folderFd, pack.number, pack.count);
+    for (let record = 0; record < pack.count; record++) {
+      if (!pack.isDeleted(record)) add(uses.of(record, nowMs).usedMs);
+    }
+  }
+  for (const key of store.loose.keys()) {
+    const usedMs = store.index.accessedMs(key);
+    if (usedMs !== null) add(usedMs);
+  }
+  return limits.map((upToMs, i) => ({ upToMs, entries: counts[i]! }));
 }
 
 function lifetime(store: Store): SessionCounts {
   const counts = { ...store.counts };
   for (const name of Object.keys(counts) as (keyof SessionCounts)[]) {
-    const row = store.index.get("SELECT value FROM counters WHERE name = ?", name);
-    counts[name] = Number(row?.value ?? 0);
+    counts[name] = store.index.counter(name);
   }
   return counts;
 }

@@ -1,22 +1,22 @@
-/** Checks every file against its row, and heals what is asked to be healed. */
-import { rename } from "../../ffi/files.ts";
-import { isSysError } from "../../ffi/errno.ts";
+/** Checks every vector against its checksum and its row, and heals what is to be healed. */
 import { OpError } from "../base/errors.ts";
-import { CacheIndex } from "./index.ts";
-import type { LooseStore } from "./loose.ts";
+import type { CacheIndex } from "./index.ts";
 import { KEY_BYTES } from "./key.ts";
+import type { Pack } from "./pack.ts";
 import type { Store } from "./store.ts";
 
 /** What a check found. */
 export interface VerifyReport {
-  /** Files that were read and compared with their checksum. */
+  /** Vectors that were read and compared with their checksum. */
   readonly checked: number;
-  /** Keys whose file is damaged: wrong magic, size, checksum. */
+  /** Keys whose bytes are damaged: wrong magic, size, checksum. */
   readonly damaged: readonly string[];
-  /** Keys that have a row but no file. */
+  /** Keys that have a row but no bytes. */
   readonly missing: readonly string[];
-  /** Keys that have a sound file but no row: a writer was killed between the two. */
+  /** Keys that have sound bytes but no row: a writer was killed between the two. */
   readonly orphans: readonly string[];
+  /** Packs that cannot be opened, or whose table is damaged, by number. */
+  readonly packs: readonly number[];
   /** Temporary files of writers that are gone. */
   readonly temporaries: readonly string[];
   /** What SQLite says of its own file. */
@@ -29,7 +29,7 @@ export interface VerifyReport {
 export function isSound(report: VerifyReport): boolean {
   return report.repaired ||
     (report.damaged.length === 0 && report.missing.length === 0 &&
-      report.index.length === 0);
+      report.packs.length === 0 && report.index.length === 0);
 }
 
 /** Options of a check. */
@@ -41,126 +41,177 @@ export interface VerifyOptions {
 }
 
 const REPORT_EVERY = 1024;
+const KEY_HEX = /^[0-9a-f]{64}$/;
 
 /** Checks everything. Reads every vector once. */
 export function verify(store: Store, options: VerifyOptions = {}): VerifyReport {
-  const { index, loose } = store;
-  const repair = options.repair ?? false;
-  const indexProblems = index.check();
-  const sound = indexProblems.length === 0;
-  const damaged: string[] = [], missing: string[] = [], orphans: string[] = [];
-  const files = new Set(loose.keys());
-  let checked = 0;
-  for (const key of files) {
-    if (++checked % REPORT_EVERY === 0) {
-      options.signal?.throwIfAborted();
-      options.progress?.(checked, files.size);
-    }
-    const found = loose.readRaw(key);
-    if (found === "missing") continue; // removed meanwhile
-    if (found === "damaged") damaged.push(key);
-    else if (sound && !index.has(key)) orphans.push(key);
+  const check = new Check(store, options);
+  check.run();
+  if (options.repair && check.report.index.length === 0) {
+    store.removing(() => check.heal());
+    return { ...check.report, repaired: true };
   }
-  const rows = sound ? index.iterate("SELECT key FROM entries") : [];
-  for (const row of rows) {
-    const bytes = row.key;
-    const key = bytes instanceof Uint8Array && bytes.length === KEY_BYTES
-      ? bytes.toHex()
-      : null;
-    // A file may have come with its row since the folder was listed.
-    if (key === null || (!files.has(key) && !loose.stat(key))) {
-      missing.push(key ?? String(bytes));
-    }
-  }
-  const temporaries = loose.staleTemporaries(Date.now());
-  if (repair && sound) {
-    store.removing(() => heal(index, loose, { damaged, missing, orphans, temporaries }));
-  }
-  return {
-    checked,
-    damaged,
-    missing,
-    orphans,
-    temporaries,
-    index: indexProblems,
-    repaired: repair && sound,
+  return check.report;
+}
+
+class Check {
+  readonly report = {
+    checked: 0,
+    damaged: [] as string[],
+    missing: [] as string[],
+    orphans: [] as string[],
+    packs: [] as number[],
+    temporaries: [] as string[],
+    index: [] as string[],
+    repaired: false,
   };
+  #total = 0;
+
+  constructor(private readonly store: Store, private readonly options: VerifyOptions) {}
+
+  run(): void {
+    const { index, loose, packs } = this.store;
+    packs.refresh();
+    this.report.index = index.check();
+    const files = loose.keys();
+    this.#total = files.length + packs.all().reduce((sum, { count }) => sum + count, 0);
+    for (const key of files) this.#file(key);
+    for (const pack of packs.all()) this.#pack(pack);
+    this.report.packs.push(...packs.broken());
+    if (this.#indexIsSound) this.#rows();
+    this.report.temporaries = loose.staleTemporaries(Date.now());
+  }
+
+  get #indexIsSound(): boolean {
+    return this.report.index.length === 0;
+  }
+
+  #file(key: string): void {
+    this.#tick();
+    const found = this.store.loose.readRaw(key);
+    if (found === "missing") return; // removed meanwhile
+    if (found === "damaged") this.report.damaged.push(key);
+    else if (this.#indexIsSound && !this.store.index.has(key)) {
+      this.report.orphans.push(key);
+    }
+  }
+
+  #pack(pack: Pack): void {
+    if (!pack.isTableSound()) this.report.packs.push(pack.number);
+    for (let record = 0; record < pack.count; record++) {
+      this.#tick();
+      if (pack.isDeleted(record)) continue;
+      const key = pack.key(record).toHex();
+      if (!pack.isSound(record)) this.report.damaged.push(key);
+      else if (this.#indexIsSound && !this.store.index.has(key)) {
+        this.report.orphans.push(key);
+      }
+    }
+  }
+
+  #tick(): void {
+    if (++this.report.checked % REPORT_EVERY !== 0) return;
+    this.options.signal?.throwIfAborted();
+    this.options.progress?.(this.report.checked, this.#total);
+  }
+
+  #rows(): void {
+    for (const row of this.store.index.iterate("SELECT key FROM entries")) {
+      const bytes = row.key;
+      const key = bytes instanceof Uint8Array && bytes.length === KEY_BYTES
+        ? bytes.toHex()
+        : null;
+      if (key === null || !this.#hasBytes(key)) {
+        this.report.missing.push(key ?? String(bytes));
+      }
+    }
+  }
+
+  #hasBytes(key: string): boolean {
+    const { loose, packs } = this.store;
+    packs.refresh();
+    if (packs.places(key).length > 0 || loose.stat(key)) return true;
+    // Looked at between the two steps of a compaction in another process?
+    return packs.refresh() && packs.places(key).length > 0;
+  }
+
+  /** Looks at each finding again: with the gate closed nobody is amid storing. */
+  heal(): void {
+    const { index, loose, packs } = this.store;
+    const isKey = (key: string) => KEY_HEX.test(key);
+    const looseDamaged = this.report.damaged.filter((key) =>
+      loose.readRaw(key) === "damaged"
+    );
+    loose.remove(looseDamaged);
+    packs.setAside([...packs.broken()]);
+    this.#dropDamagedRecords();
+    const gone = [...this.report.damaged, ...this.report.missing].filter((key) =>
+      isKey(key) && !this.store.raw(key)
+    );
+    index.transaction(() => {
+      index.remove(gone);
+      index.run(`DELETE FROM entries WHERE length(key) <> ${KEY_BYTES}`);
+      adopt(this.store, this.report.orphans);
+    });
+    loose.removeTemporaries(this.report.temporaries);
+  }
+
+  #dropDamagedRecords(): void {
+    const { packs } = this.store;
+    const doomed = new Map<Pack, number[]>();
+    for (const pack of packs.all()) {
+      const records: number[] = [];
+      for (let record = 0; record < pack.count; record++) {
+        if (!pack.isDeleted(record) && !pack.isSound(record)) records.push(record);
+      }
+      if (records.length > 0) doomed.set(pack, records);
+    }
+    packs.deleteRecords(doomed);
+    const tables = packs.all().filter((pack) => !pack.isTableSound());
+    packs.rebuildTables(tables);
+  }
 }
 
-function heal(
-  index: CacheIndex,
-  loose: LooseStore,
-  found: Pick<VerifyReport, "damaged" | "missing" | "orphans" | "temporaries">,
-): void {
-  // Looked at again: with the gate closed nobody is in the middle of storing.
-  const isKey = (key: string) => /^[0-9a-f]{64}$/.test(key);
-  const damaged = found.damaged.filter((key) => loose.readRaw(key) === "damaged");
-  const missing = found.missing.filter((key) => isKey(key) && !loose.stat(key));
-  index.transaction(() => {
-    index.remove([...damaged, ...missing]);
-    index.run(`DELETE FROM entries WHERE length(key) <> ${KEY_BYTES}`);
-    adopt(index, loose, found.orphans);
-  });
-  loose.remove(damaged);
-  loose.removeTemporaries(found.temporaries);
-}
-
-/** Gives sound files rows. Model and text come with the next use. */
-export function adopt(
-  index: CacheIndex,
-  loose: LooseStore,
-  keys: Iterable<string>,
-): number {
+/** Gives sound bytes rows. The text comes with the next use; the model too, if loose. */
+export function adopt(store: Store, keys: Iterable<string>): number {
+  const { index, loose, packs } = store;
   let adopted = 0;
   for (const key of keys) {
-    const found = loose.readRaw(key);
-    if (typeof found === "string") continue;
-    const { header, payload } = found;
-    const { dimensions } = header;
-    const sizeBytes = payload.length;
-    const entry = { key, codec: header.codec.id, dimensions, sizeBytes, text: null };
-    index.put(entry, null, loose.stat(key)?.modifiedMs ?? Date.now());
+    const header = store.raw(key);
+    if (!header) continue;
+    const { codec, dimensions, payloadBytes } = header;
+    const entry = {
+      key,
+      codec: codec.id,
+      dimensions,
+      sizeBytes: payloadBytes,
+      text: null,
+    };
+    const place = packs.places(key)[0];
+    const model = place ? index.modelId(place.pack.header.identity) : null;
+    index.put(entry, model, loose.stat(key)?.modifiedMs ?? Date.now());
     adopted++;
   }
   return adopted;
 }
 
-/** What {@link rebuildIndex} did. */
-export interface RebuildReport {
-  /** Where the old index lies now, beside the new one. */
-  readonly setAside: string;
-  /** Vectors that the new index knows. */
-  readonly adopted: number;
-}
-
-/**
- * Sets a damaged index aside (it is not deleted) and builds a new one from the vector
- * files. What only the index knew (texts, models, counts) comes back with each use.
- *
- * @param path the index file
- * @param nowMs names the file set aside
- */
-export function rebuildIndex(
-  path: string,
-  loose: LooseStore,
-  nowMs: number,
-): RebuildReport {
-  const stamp = new Date(nowMs).toISOString().replace(/[:.]/g, "-");
-  const setAside = `${path}.damaged-${stamp}`;
-  for (const suffix of ["", "-wal", "-shm"]) {
-    try {
-      rename(path + suffix, setAside + suffix);
-    } catch (error) {
-      if (!isSysError(error, "ENOENT")) throw error;
+/** Every key that has bytes, loose or in a pack. */
+export function* keysOnDisk(store: Store): Generator<string> {
+  yield* store.loose.keys();
+  for (const pack of store.packs.all()) {
+    for (let record = 0; record < pack.count; record++) {
+      if (!pack.isDeleted(record)) yield pack.key(record).toHex();
     }
   }
-  using index = CacheIndex.open(path);
-  const adopted = index.transaction(() => adopt(index, loose, loose.keys()));
-  return { setAside, adopted };
 }
 
-/** True for an index that {@link rebuildIndex} may replace; a newer one it may not. */
+/** True for an index that `cache verify --repair` may replace; a newer one it may not. */
 export function isRebuildable(error: unknown): error is OpError {
   return error instanceof OpError &&
     (error.code === "index_damaged" || error.code === "index_foreign");
+}
+
+/** True where SQLite finds nothing wrong with its file. */
+export function isIndexSound(index: CacheIndex): boolean {
+  return index.check().length === 0;
 }

@@ -60,9 +60,20 @@ export function journalHeader(from: number, place: string): Uint8Array<ArrayBuff
   return encoder.encode(`${MAGIC} ${from} ${place}\n`);
 }
 
-/** The line of one block. */
-export function journalLine(leaf: Uint8Array, bytes: Uint8Array): Uint8Array[] {
-  return [encoder.encode(`${leaf.toHex()} `), bytes];
+/** The lines of a group of blocks. */
+export function journalLines(
+  blocks: readonly { readonly leaf: Uint8Array; readonly bytes: Uint8Array }[],
+): Uint8Array<ArrayBuffer> {
+  const lineBytes = HASH_DIGITS + 1;
+  const total = blocks.reduce((sum, { bytes }) => sum + lineBytes + bytes.length, 0);
+  const out = new Uint8Array(total);
+  let at = 0;
+  for (const { leaf, bytes } of blocks) {
+    out.set(encoder.encode(`${leaf.toHex()} `), at);
+    out.set(bytes, at + lineBytes);
+    at += lineBytes + bytes.length;
+  }
+  return out;
 }
 
 /**

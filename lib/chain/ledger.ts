@@ -47,7 +47,7 @@ import {
   JOURNAL_TURN_BYTES,
   type JournalContent,
   journalHeader,
-  journalLine,
+  journalLines,
   readJournal,
   readJournalTail,
 } from "./journal.ts";
@@ -309,7 +309,7 @@ export class Ledger implements Disposable {
         this.#createBlock(header.number, bytes);
         made++;
       }
-      const lines = concat(blocks.flatMap(({ leaf, bytes }) => journalLine(leaf, bytes)));
+      const lines = journalLines(blocks);
       pwriteUncached(this.#journalFd, lines, this.#journalBytes, this.files.support);
       fdatasync(this.#journalFd, this.files.journal);
       dropPages(this.#journalFd);
@@ -392,14 +392,4 @@ export class Ledger implements Disposable {
     if (this.#journalFd !== -1) close(this.#journalFd);
     this.#journalFd = -1;
   }
-}
-
-function concat(pieces: readonly Uint8Array[]): Uint8Array {
-  const out = new Uint8Array(pieces.reduce((sum, piece) => sum + piece.length, 0));
-  let at = 0;
-  for (const piece of pieces) {
-    out.set(piece, at);
-    at += piece.length;
-  }
-  return out;
 }

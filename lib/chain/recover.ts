@@ -13,7 +13,7 @@ import { lockChain } from "./chain_lock.ts";
 import { openCheckpoint, signCheckpoint } from "./checkpoint.ts";
 import { ChainFiles, placeOf } from "./files.ts";
 import { writeHead } from "./head.ts";
-import { hostKey } from "./host_key.ts";
+import { hostKey, type VerifierKey } from "./host_key.ts";
 import { journalHeader } from "./journal.ts";
 import { Frontier, sameHash } from "./merkle.ts";
 import { pause } from "./reader.ts";
@@ -43,7 +43,7 @@ export async function recoverChain(
   using files = new ChainFiles(layout.timing);
   files.ensureFolders();
   const key = hostKey(layout);
-  const expected = storedCheckpoints(files, layout);
+  const expected = storedCheckpoints(files, key);
   const frontier = new Frontier();
   let last = NO_PREVIOUS;
   for (let number = 0;; number++) {
@@ -77,9 +77,9 @@ export async function recoverChain(
 }
 
 /** Sizes and roots of the checkpoints under `checkpoints/` that this host signed. */
-function storedCheckpoints(files: ChainFiles, layout: Layout): Map<number, Uint8Array> {
+function storedCheckpoints(files: ChainFiles, key: VerifierKey): Map<number, Uint8Array> {
   const found = new Map<number, Uint8Array>();
-  for (const { name, checkpoint } of readCheckpoints(files, layout)) {
+  for (const { name, checkpoint } of readCheckpoints(files, key)) {
     if (checkpoint instanceof OpError) {
       throw damaged(`checkpoint ${name} is unsound: ${checkpoint.message}`);
     }
@@ -88,9 +88,8 @@ function storedCheckpoints(files: ChainFiles, layout: Layout): Map<number, Uint8
   return found;
 }
 
-/** Every checkpoint under `checkpoints/`, opened with the host's key, or why not. */
-export function readCheckpoints(files: ChainFiles, layout: Layout) {
-  const key = hostKey(layout);
+/** Every checkpoint under `checkpoints/`, opened with a key, or why not. */
+export function readCheckpoints(files: ChainFiles, key: VerifierKey) {
   const decoder = new TextDecoder();
   let entries: ReturnType<typeof listFolder> = [];
   try {

@@ -1,7 +1,10 @@
 /** Finding blocks: filters and plain text. */
-import { InputError } from "../base/errors.ts";
-import { type Block, blockText } from "./block.ts";
-import type { ChainReader } from "./reader.ts";
+import { InputError, OpError } from "../base/errors.ts";
+import { type Block, blockText, decodeBlock } from "./block.ts";
+import { type ChainReader, pause } from "./reader.ts";
+
+const BLOCKS_PER_TURN = 512;
+const decoder = new TextDecoder();
 
 /** Which blocks; what is left out does not matter. */
 export interface BlockFilter {
@@ -100,8 +103,15 @@ export async function searchText(
   const words = query.toLowerCase().split(/\s+/).filter(Boolean);
   if (words.length === 0) return [];
   const found: Found[] = [];
+  // Most blocks hold none of the words, which their bytes tell without parsing.
+  const plain = words.every((word) => !/["\\\p{Cc}]/u.test(word));
   const [first, last] = range(reader, filter);
-  for await (const block of reader.blocks(first, last + 1, signal)) {
+  for (let number = first; number <= last; number++) {
+    if ((number - first) % BLOCKS_PER_TURN === 0) await pause(signal);
+    const bytes = reader.bytes(number);
+    const raw = plain ? decoder.decode(bytes).toLowerCase() : "";
+    if (plain && !words.some((word) => raw.includes(word))) continue;
+    const block = decodeBlock(bytes);
     if (!matches(block, filter)) continue;
     const text = blockText(block).toLowerCase();
     const hits = words.filter((word) => text.includes(word)).length;
@@ -118,4 +128,33 @@ function keepBest(found: Found[], limit: number): Found[] {
   );
   found.length = Math.min(found.length, limit);
   return found;
+}
+
+/**
+ * The number of the only block whose hash begins so.
+ * @throws {OpError} `no_such_block`; {InputError} `ambiguous_hash`
+ */
+export async function findByPrefix(
+  reader: ChainReader,
+  prefix: string,
+  signal?: AbortSignal,
+): Promise<number> {
+  const found: number[] = [];
+  for (let number = 0; number < reader.size; number++) {
+    if (number % BLOCKS_PER_TURN === 0) await pause(signal);
+    if (reader.readRaw(number).leaf.toHex().startsWith(prefix)) found.push(number);
+  }
+  if (found.length === 1) return found[0]!;
+  if (found.length > 1) {
+    throw new InputError(
+      "ambiguous_hash",
+      `${found.length} blocks begin with ${prefix}`,
+      {
+        hint: "give more digits",
+      },
+    );
+  }
+  throw new OpError("no_such_block", `No block has a hash that begins with ${prefix}`, {
+    hint: "op-dbus chain list shows what there is",
+  });
 }

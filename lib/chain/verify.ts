@@ -97,6 +97,7 @@ class Check {
   /** Files in `blocks/` that are no block of this chain. */
   names(reader: ChainReader): void {
     const decoder = new TextDecoder();
+    const beyond: number[] = [];
     let entries: ReturnType<typeof listFolder>;
     try {
       entries = listFolder(reader.files.blocks);
@@ -112,10 +113,19 @@ class Check {
       } else if (number === undefined) {
         this.fault(null, `blocks/ holds ${JSON.stringify(text)}, which is no block`);
       } else if (Number(number) >= reader.size) {
-        this.#notes.push(
-          `block ${number} was never acknowledged: the next append sets it aside`,
-        );
+        beyond.push(Number(number));
       }
+    }
+    if (beyond.length > 0) this.#unacknowledged(reader, beyond);
+  }
+
+  /** Blocks behind the end, unless they were acknowledged since the reader was made. */
+  #unacknowledged(reader: ChainReader, numbers: readonly number[]): void {
+    using now = new ChainReader(reader.files.folder);
+    for (const number of numbers.filter((number) => number >= now.size)) {
+      this.#notes.push(
+        `block ${number} is not acknowledged: its append is under way or was cut short`,
+      );
     }
   }
 

@@ -1,6 +1,5 @@
 /** op-dbus cache verify */
 import { DifferenceError } from "../base/errors.ts";
-import { requireRoot } from "../base/root.ts";
 import type { VerifyReport } from "../cache/verify.ts";
 import { command } from "./command.ts";
 import { countFlag, toggle } from "./flags.ts";
@@ -40,6 +39,7 @@ export const cacheVerify = command<VerifyFlags>({
     }
     const { repair } = flags;
     const { verifyCache } = await import("../cache/embedding_cache.ts");
+    const { requireRoot } = await import("../base/root.ts");
     const { isSound } = await import("../cache/verify.ts");
     // Not for its rows: a cache that nobody has used yet gets its index.
     if (!repair) (await openCache(context, true)).close();

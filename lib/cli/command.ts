@@ -9,6 +9,7 @@ import {
   type TypedPositionalParameters,
 } from "@stricli/core";
 import { GLOBAL_ALIASES, GLOBAL_FLAGS, type GlobalFlags } from "./globals.ts";
+import type { Config } from "../base/config.ts";
 import { Context } from "./context.ts";
 
 /** What @stricli/core hands to a command: the streams, and the session of this run. */
@@ -30,6 +31,8 @@ export interface CommandSpec<F extends object, A extends readonly unknown[]> {
   readonly description?: string;
   /** Whole command lines; at least one. */
   readonly examples: readonly [string, ...string[]];
+  /** True for a command that has no settings: it starts without reading any. */
+  readonly standalone?: boolean;
   /** Flags of its own. */
   readonly flags: FlagParametersForType<F, CliContext>;
   readonly aliases?: Readonly<Record<string, keyof F & string>>;
@@ -46,7 +49,12 @@ export function command<F extends object = object, A extends readonly unknown[] 
   spec: CommandSpec<F, A>,
 ): Command<CliContext> {
   const func = async function (this: CliContext, flags: F & GlobalFlags, ...args: A) {
-    const context = new Context(flags, this.session.signal);
+    const load = spec.standalone
+      ? () => {
+        throw new TypeError("a standalone command has no settings");
+      }
+      : await settingsLoader(flags);
+    const context = new Context(flags, this.session.signal, load);
     this.session.context = context;
     try {
       await spec.run(context, flags, ...args);
@@ -77,6 +85,12 @@ export function command<F extends object = object, A extends readonly unknown[] 
     docs: { brief: spec.brief, fullDescription },
     // deno-lint-ignore no-explicit-any
   } as any) as Command<CliContext>;
+}
+
+/** The reader of configuration and its TOML parser cost a start some milliseconds. */
+async function settingsLoader(flags: GlobalFlags): Promise<() => Config> {
+  const { loadSettings } = await import("./settings.ts");
+  return () => loadSettings(flags);
 }
 
 /** A noun with its verbs: `op-dbus cache stats`. */

@@ -1,19 +1,28 @@
 /** What a command has at hand: settings, layout, output, the signal that ends it. */
 import type { GlobalFlags } from "./globals.ts";
-import { type Config, type ConfigKey, loadConfig } from "../base/config.ts";
-import { CONFIG_KEYS } from "../base/config_keys.ts";
+import type { Config } from "../base/config.ts";
 import { Layout } from "../base/layout.ts";
-import { InputError, InterruptedError } from "../base/errors.ts";
-import { nearest } from "../base/nearest.ts";
+import { InterruptedError } from "../base/errors.ts";
 import { Output } from "./output.ts";
 
 /** One run of one command. */
 export class Context {
   readonly out: Output;
+  /** Set by a command that must live on when its terminal goes away, to undo its work. */
+  survivesHangUp = false;
   #config: Config | undefined;
   readonly #cleanups: (() => void)[] = [];
 
-  constructor(readonly flags: GlobalFlags, readonly signal: AbortSignal) {
+  /**
+   * @param flags the global ones, as parsed
+   * @param signal ends the command
+   * @param load reads the settings, at their first use
+   */
+  constructor(
+    readonly flags: GlobalFlags,
+    readonly signal: AbortSignal,
+    readonly load: () => Config,
+  ) {
     this.out = outputFor(flags);
   }
 
@@ -22,11 +31,7 @@ export class Context {
    * @throws {InputError} when the configuration file is wrong
    */
   get config(): Config {
-    return this.#config ??= loadConfig({
-      flags: settingsOfFlags(this.flags),
-      path: this.flags.config,
-      env: Deno.env.toObject(),
-    });
+    return this.#config ??= this.load();
   }
 
   /** Where things are. */
@@ -43,30 +48,6 @@ export class Context {
   close(): void {
     for (const cleanup of this.#cleanups.splice(0).reverse()) cleanup();
   }
-}
-
-/** Settings given on the command line: `--root DIR` and `--set KEY=VALUE`. */
-function settingsOfFlags({ root, set }: GlobalFlags): Partial<Record<ConfigKey, string>> {
-  const settings: Partial<Record<ConfigKey, string>> = {};
-  for (const given of set ?? []) {
-    const at = given.indexOf("=");
-    const key = at === -1 ? given : given.slice(0, at);
-    if (at === -1 || !isConfigKey(key)) {
-      const near = nearest(key, Object.keys(CONFIG_KEYS));
-      throw new InputError("unknown_config_key", `Cannot set ${JSON.stringify(given)}`, {
-        hint: near && near !== key
-          ? `did you mean --set ${near}=VALUE?`
-          : "give --set KEY=VALUE; op-dbus config show lists the keys",
-      });
-    }
-    settings[key] = given.slice(at + 1);
-  }
-  if (root !== undefined) settings.root = root;
-  return settings;
-}
-
-function isConfigKey(key: string): key is ConfigKey {
-  return Object.hasOwn(CONFIG_KEYS, key);
 }
 
 /** How to print, from the flags, the environment and the terminal. */

@@ -1,7 +1,8 @@
 /** From arguments to an exit code. */
 import { ExitCode, run } from "@stricli/core";
 import { EXIT } from "../base/errors.ts";
-import { application } from "./app.ts";
+import { application, loadRoutes } from "./app.ts";
+import { COMPLETE_WORD } from "./completion_word.ts";
 import type { Session } from "./command.ts";
 import { interrupted, outputFor } from "./context.ts";
 import { splitLeadingGlobals } from "./globals.ts";
@@ -15,16 +16,19 @@ import { placeGlobals, usageText } from "./usage.ts";
  * @returns the exit code
  */
 export async function main(args: readonly string[]): Promise<number> {
+  if (args[0] === COMPLETE_WORD) return await completeForShell(args.slice(1));
   const controller = new AbortController();
   const session: Session = { signal: controller.signal };
-  const release = stopOnSignals(controller);
+  const release = stopOnSignals(controller, session);
   const fallback = outputFor({
     json: args.includes("--json"),
     verbose: args.includes("--verbose") || args.includes("-v"),
   });
   const out = (): Output => session.context?.out ?? fallback;
   const state: { failure?: unknown } = {};
+  const { leading, rest } = splitLeadingGlobals(args);
   const app = application(
+    await loadRoutes(rest[0]),
     usageText((error) => out().error(error)),
     (error) => {
       state.failure = error;
@@ -44,11 +48,17 @@ export async function main(args: readonly string[]): Promise<number> {
     stderr: { write: (text: string) => void (text.trim() && out().note(text.trimEnd())) },
     exitCode: undefined as number | undefined,
   };
-  const { leading, rest } = splitLeadingGlobals(args);
   await run(app, placeGlobals(app, leading, rest), { process, session } as never);
   release();
   if (state.failure !== undefined) return reportFailure(state.failure, out());
   return exitCodeOf(process.exitCode);
+}
+
+/** A Tab in a shell: not a command, so that it is fast and says nothing of its own. */
+async function completeForShell(words: readonly string[]): Promise<number> {
+  const { answerShell } = await import("./completions.ts");
+  outputFor({}).bytes(new TextEncoder().encode(await answerShell(words)));
+  return EXIT.done;
 }
 
 function reportFailure(failure: unknown, out: Output): number {
@@ -68,9 +78,10 @@ function exitCodeOf(code: number | undefined): number {
 }
 
 /** The first SIGINT, SIGTERM or SIGHUP asks the command to stop; a second one insists. */
-function stopOnSignals(controller: AbortController): () => void {
+function stopOnSignals(controller: AbortController, session: Session): () => void {
   const handlers = (["SIGINT", "SIGTERM", "SIGHUP"] as const).map((signal) => {
     const handler = () => {
+      if (signal === "SIGHUP" && session.context?.survivesHangUp) return;
       if (controller.signal.aborted) Deno.exit(EXIT.interrupted);
       controller.abort(interrupted(signal));
     };

@@ -1,9 +1,5 @@
 /** Opens the cache of the root that a command works on. */
 import type { EmbeddingCache } from "../cache/embedding_cache.ts";
-import { isSysError } from "../../ffi/errno.ts";
-import { AT_FDCWD } from "../../ffi/files.ts";
-import { statAt } from "../../ffi/stat.ts";
-import { requireRoot } from "../base/root.ts";
 import type { Context } from "./context.ts";
 
 /**
@@ -18,6 +14,7 @@ export async function openCache(
   readOnly = false,
 ): Promise<EmbeddingCache> {
   const { EmbeddingCache } = await import("../cache/embedding_cache.ts");
+  const { requireRoot } = await import("../base/root.ts");
   const { config, layout } = context;
   requireRoot(layout.root);
   const cache = EmbeddingCache.open(layout.embeddings, {
@@ -30,13 +27,13 @@ export async function openCache(
   return cache;
 }
 
-/** True when there is something at a path; a link counts as itself. */
+/** True when there is a file at a path. */
 function exists(path: string): boolean {
   try {
-    statAt(AT_FDCWD, path);
+    Deno.lstatSync(path);
     return true;
   } catch (error) {
-    if (isSysError(error, "ENOENT")) return false;
+    if (error instanceof Deno.errors.NotFound) return false;
     throw error;
   }
 }

@@ -38,7 +38,7 @@ export function progressBar(
   let done = 0, all = total, stopped = false;
   // cli-progress is loaded only when a bar is due: most commands end before.
   const timer = setTimeout(async () => {
-    const [{ SingleBar }, { default: process }] = await Promise.all([
+    const [{ default: { SingleBar } }, { default: process }] = await Promise.all([
       import("cli-progress"),
       import("node:process"),
     ]);

@@ -6,6 +6,7 @@ import { command } from "./command.ts";
 export const version = command({
   brief: "Print the version, the commit and the platform",
   examples: ["op-dbus version", "op-dbus version --json"],
+  standalone: true,
   flags: {},
   run({ out }) {
     const commit = COMMIT.startsWith("@") ? null : COMMIT;

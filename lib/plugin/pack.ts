@@ -1,44 +1,34 @@
-/** A package from an author's folder: no root, no btrfs, the same bytes every time. */
-import { constants, createZstdCompress } from "node:zlib";
-import { Readable } from "node:stream";
-import {
-  AT_FDCWD,
-  close,
-  fsync,
-  fsyncFolder,
-  O_CREAT,
-  O_EXCL,
-  O_NOFOLLOW,
-  O_WRONLY,
-  open,
-  rename,
-  unlinkAt,
-  writeAll,
-} from "../../ffi/files.ts";
-import { isSysError } from "../../ffi/errno.ts";
+/** Packages from an author's folder, or from the live plugin. */
 import { InputError } from "../base/errors.ts";
-import { temporaryBeside } from "../base/durable.ts";
+import { AT_FDCWD } from "../../ffi/files.ts";
+import { isSysError } from "../../ffi/errno.ts";
+import { statAt } from "../../ffi/stat.ts";
+import { auditStream } from "../stream/inspect.ts";
 import { packFolder } from "../stream/pack.ts";
+import { type DeltaBase, packDelta } from "../stream/pack_delta.ts";
+import { PACKAGE_LEVEL, saveStream } from "../stream/save.ts";
+import { fileSource } from "../stream/source.ts";
 import type { Manifest } from "./manifest.ts";
+import { MARKER_FILE } from "./marker.ts";
 import { packageFileName, snapshotName } from "./names.ts";
 import { InvalidFileError } from "./problems.ts";
 import { validatePlugin } from "./validate.ts";
-
-/** Small enough to be quick, strong enough to be worth it; text shrinks to a fifth. */
-const ZSTD_LEVEL = 12;
+import { isVersion } from "./versions.ts";
 
 /** What is never packed: version control, and what op-dbus itself keeps beside. */
 export function skipEntry(path: string): boolean {
-  return /^(\.git|\.gitignore|\.gitattributes|\.op-dbus\.json)$/.test(path) ||
-    path.split("/").at(-1)!.startsWith(".tmp-");
+  return [".git", ".gitignore", ".gitattributes", MARKER_FILE].includes(path) ||
+    path.slice(path.lastIndexOf("/") + 1).startsWith(".tmp-");
 }
 
 /** What was packed. */
 export interface PackedPlugin {
   readonly manifest: Manifest;
   readonly path: string;
+  /** Tree digest. */
   readonly tree: string;
-  readonly entries: number;
+  readonly sizeBytes: number;
+  readonly sha256: string;
 }
 
 /** How to pack. */
@@ -47,12 +37,16 @@ export interface PackPluginOptions {
   readonly output: string;
   /** Replace a package that is there. */
   readonly force?: boolean;
+  /** Only what changed since this version, whose full package lies in the same folder. */
+  readonly deltaFrom?: string;
   readonly sourceDateEpoch?: number;
   readonly signal?: AbortSignal;
+  readonly progress?: (streamBytes: number) => void;
 }
 
 /**
- * Packs a plugin's folder as `NAME-vX.Y.Z.btrfs.zst`.
+ * Packs a plugin's folder as `NAME-vX.Y.Z.btrfs.zst`: no root, no btrfs, the same bytes
+ * every time.
  *
  * @param folder the author's folder
  * @throws {InvalidFileError} when the plugin is not valid
@@ -64,85 +58,61 @@ export async function packPlugin(
 ): Promise<PackedPlugin> {
   const { manifest, problems, valid } = validatePlugin(folder);
   if (!valid || !manifest) throw new InvalidFileError(problems);
-  const path = `${options.output}/${packageFileName(manifest)}`;
-  const { sourceDateEpoch, signal } = options;
-  const pieces = packFolder(folder, {
+  const from = options.deltaFrom ?? null;
+  const path = `${options.output}/${packageFileName(manifest, from)}`;
+  requireFree(path, options.force ?? false);
+  const base = from === null ? null : await readBase(manifest, from, options.output);
+  const { sourceDateEpoch, signal, progress } = options;
+  const packing = {
     name: snapshotName(manifest),
     skip: skipEntry,
     ...(sourceDateEpoch !== undefined && { sourceDateEpoch }),
     ...(signal && { signal }),
+  };
+  let tree = "";
+  function* pieces() {
+    const written = base
+      ? yield* packDelta(folder, base, packing)
+      : yield* packFolder(folder, packing);
+    tree = written.digest;
+  }
+  const { sizeBytes, sha256 } = await saveStream(pieces(), path, {
+    zstdLevel: PACKAGE_LEVEL,
+    ...(signal && { signal }),
+    ...(progress && { progress }),
   });
-  const result = await writePackage(path, pieces, options);
-  return { manifest, path, tree: result.digest, entries: result.entries };
+  return { manifest, path, tree, sizeBytes, sha256 };
 }
 
-/**
- * Compresses a stream into a file that is whole or absent.
- *
- * @param pieces of the stream
- * @returns what the generator returned
- * @throws {InputError} `exists` unless forced
- */
-export async function writePackage<R>(
-  path: string,
-  pieces: Iterator<Uint8Array, R> | AsyncIterator<Uint8Array, R>,
-  options: { readonly force?: boolean; readonly signal?: AbortSignal } = {},
-): Promise<R> {
-  const temporary = temporaryBeside(path);
-  const fd = open(temporary, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW, 0o644);
+/** The full package that a difference starts from. */
+async function readBase(
+  { name, version }: Manifest,
+  from: string,
+  folder: string,
+): Promise<DeltaBase> {
+  const file = isVersion(from) && from !== version
+    ? packageFileName({ name, version: from })
+    : null;
   try {
-    let result: R;
-    try {
-      result = await compressInto(fd, pieces, options.signal);
-      fsync(fd, temporary);
-    } finally {
-      close(fd);
-    }
-    place(temporary, path, options.force ?? false);
-    return result;
+    if (file !== null) return await auditStream(fileSource(`${folder}/${file}`));
   } catch (error) {
-    unlinkAt(AT_FDCWD, temporary);
+    if (!isSysError(error, "ENOENT")) throw error;
+  }
+  throw new InputError("no_base", `No package of ${name}@${from} in ${folder}`, {
+    hint: `a difference needs the full package beside it: ${file ?? "another version"}`,
+  });
+}
+
+/** @throws {InputError} `exists` when there is a package already */
+export function requireFree(path: string, force: boolean): void {
+  if (force) return;
+  try {
+    statAt(AT_FDCWD, path);
+  } catch (error) {
+    if (isSysError(error, "ENOENT")) return;
     throw error;
   }
-}
-
-async function compressInto<R>(
-  fd: number,
-  pieces: Iterator<Uint8Array, R> | AsyncIterator<Uint8Array, R>,
-  signal: AbortSignal | undefined,
-): Promise<R> {
-  let result: IteratorReturnResult<R> | undefined;
-  async function* source() {
-    for (;;) {
-      signal?.throwIfAborted();
-      const next = await pieces.next();
-      if (next.done) {
-        result = next;
-        return;
-      }
-      yield next.value;
-    }
-  }
-  const { ZSTD_c_compressionLevel, ZSTD_c_checksumFlag } = constants;
-  const zstd = createZstdCompress({
-    params: { [ZSTD_c_compressionLevel]: ZSTD_LEVEL, [ZSTD_c_checksumFlag]: 1 },
+  throw new InputError("exists", `${path} exists already`, {
+    hint: "raise the version in plugin.toml, or replace it with --force",
   });
-  const stream = Readable.from(source());
-  stream.on("error", (error) => zstd.destroy(error));
-  for await (const piece of stream.pipe(zstd)) writeAll(fd, piece as Uint8Array);
-  return result!.value;
-}
-
-function place(temporary: string, path: string, force: boolean): void {
-  const NOREPLACE = 1;
-  try {
-    rename(temporary, path, force ? 0 : NOREPLACE);
-  } catch (error) {
-    if (!isSysError(error, "EEXIST")) throw error;
-    throw new InputError("exists", `${path} exists already`, {
-      cause: error,
-      hint: "raise the version in plugin.toml, or replace it with --force",
-    });
-  }
-  fsyncFolder(path.slice(0, path.lastIndexOf("/")) || "/");
 }

@@ -25,8 +25,9 @@ import {
   transactionPath,
   versionPath,
 } from "./places.ts";
+import { cleanReceives } from "../stream/staging.ts";
 import type { TreeStore } from "./store.ts";
-import { removeRecord } from "./version_store.ts";
+import { pendingVersions, removeRecord } from "./version_store.ts";
 import { writeLockFile } from "./lockfile.ts";
 
 const StepSchema = v.variant("op", [
@@ -182,6 +183,12 @@ export async function recover(place: Workplace): Promise<Recovery> {
     store.destroy(`${layout.root}/${name}`);
     cleaned.push(name);
   }
+  for (const version of pendingVersions(layout)) {
+    store.destroy(versionPath(layout, version));
+    removeRecord(layout, version);
+    cleaned.push(`${version.name}@${version.version}`);
+  }
+  if (store.exists(layout.pluginSnapshots)) cleanReceives(layout.pluginSnapshots);
   removeTemporaries(layout);
   return { finished: transaction?.steps ?? [], cleaned };
 }

@@ -103,7 +103,11 @@ function sameInodes(aFd: number, bFd: number): Set<string> {
   return same;
 }
 
-function fingerprints(rootFd: number, wanted: (path: string) => boolean): Fingerprints {
+/** Content of a tree by path, as texts that are equal where it is. */
+export function fingerprints(
+  rootFd: number,
+  wanted: (path: string) => boolean,
+): Fingerprints {
   const found: Fingerprints = new Map();
   for (const entry of walkDisk(rootFd)) {
     if (entry.path !== "" && wanted(entry.path)) {

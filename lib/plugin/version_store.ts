@@ -6,10 +6,15 @@ import { AT_FDCWD, AT_REMOVEDIR, unlinkAt } from "../../ffi/files.ts";
 import type { Layout } from "../base/layout.ts";
 import { readJsonFile, writeJsonFile } from "./json_file.ts";
 import { NameSchema, VersionSchema } from "./manifest_schema.ts";
-import { type NameVersion, parseNameVersion, snapshotName } from "./names.ts";
+import {
+  isPluginName,
+  type NameVersion,
+  parseNameVersion,
+  snapshotName,
+} from "./names.ts";
 import { recordPath, versionPath } from "./places.ts";
 import { KeyIdSchema } from "./trust_store.ts";
-import { compareVersions } from "./versions.ts";
+import { compareVersions, isVersion } from "./versions.ts";
 
 const Hex64Schema = v.pipe(v.string(), v.regex(/^[0-9a-f]{64}$/));
 
@@ -27,8 +32,13 @@ const VersionRecordSchema = v.object({
   /** Where it came from: a file, a URL, `repository NAME`, `live`. */
   source: v.pipe(v.string(), v.maxLength(4096)),
   installed: v.string(),
-  /** Identity of the tree (store.ts), so that another one under its name shows. */
-  identity: v.string(),
+  /**
+   * Identity of the tree (store.ts), so that another one under its name shows. Null while
+   * it is being received: whoever finds it so, removes it.
+   */
+  identity: v.nullable(v.string()),
+  /** How streams name this tree, for differences that build on it. */
+  stream: v.nullable(v.object({ uuid: v.string(), ctransid: v.string() })),
 });
 
 export type VersionRecord = v.InferOutput<typeof VersionRecordSchema>;
@@ -40,9 +50,27 @@ export interface StoredVersion extends NameVersion {
   readonly record: VersionRecord | null;
 }
 
-/** What was verified of a version; null where nothing was. */
+/** What was verified of a version; null where nothing was, or not to its end. */
 export function readRecord(layout: Layout, version: NameVersion): VersionRecord | null {
+  const record = readAnyRecord(layout, version);
+  return record?.identity === null ? null : record;
+}
+
+function readAnyRecord(layout: Layout, version: NameVersion): VersionRecord | null {
   return readJsonFile(VersionRecordSchema, recordPath(layout, version), 64 * 1024);
+}
+
+/** Versions whose reception was begun and not ended. */
+export function pendingVersions(layout: Layout): NameVersion[] {
+  const folder = `${layout.meta}/plugins`;
+  return entriesOf(folder).filter(isPluginName).flatMap((name) =>
+    entriesOf(`${folder}/${name}`).flatMap((file) => {
+      const version = file.replace(/\.json$/, "");
+      if (version === file || !isVersion(version)) return [];
+      const record = readAnyRecord(layout, { name, version });
+      return record?.identity === null ? [{ name, version }] : [];
+    })
+  );
 }
 
 /** Notes what was verified, durably. */

@@ -10,7 +10,7 @@ import { EMPTY_SUBVOL_DIR_OBJECTID } from "../../ffi/btrfs_requests.ts";
 import { nestedSubvolumes } from "../../ffi/btrfs_list.ts";
 import { type FolderEntry, listFd } from "../../ffi/directory.ts";
 import { isSysError } from "../../ffi/errno.ts";
-import { close, openAt, withFd } from "../../ffi/files.ts";
+import { close, O_NOATIME, open, openAt, withFd } from "../../ffi/files.ts";
 import { O_DIRECTORY, O_NOFOLLOW, O_RDONLY } from "../../ffi/files.ts";
 import { statAt } from "../../ffi/stat.ts";
 import { asOpError, OpError } from "../base/errors.ts";
@@ -53,8 +53,12 @@ export async function createSnapshot(
 
 /** The lock of whatever changes a target's snapshots. @throws {LockedError} */
 export async function lockTarget(target: Target, options: LockOptions = {}) {
-  makeFolders(target.lock.slice(0, target.lock.lastIndexOf("/")));
-  return await acquireLock(target.lock, options);
+  try {
+    makeFolders(target.lock.slice(0, target.lock.lastIndexOf("/")));
+    return await acquireLock(target.lock, options);
+  } catch (error) {
+    throw asOpError(error, `Cannot lock the snapshots of ${target.name}`);
+  }
 }
 
 /**
@@ -99,7 +103,7 @@ const nothing: Disposable = { [Symbol.dispose]() {} };
 function openSource(target: Target, doing: string): number {
   let fd: number;
   try {
-    fd = openFolder(target.path);
+    fd = openQuietly(target.path);
   } catch (error) {
     throw asOpError(error, doing);
   }
@@ -108,6 +112,17 @@ function openSource(target: Target, doing: string): number {
   throw new OpError("not_a_subvolume", `${doing}: it is not a btrfs subvolume`, {
     hint: "snapshots need a btrfs root: op-dbus init --loopback 2G makes one",
   });
+}
+
+/** Opens a folder so that listing it is no change; who does not own it may not ask so. */
+function openQuietly(path: string): number {
+  const flags = O_RDONLY | O_DIRECTORY | O_NOFOLLOW;
+  try {
+    return open(path, flags | O_NOATIME);
+  } catch (error) {
+    if (!isSysError(error, "EPERM")) throw error;
+    return open(path, flags);
+  }
 }
 
 function refuseNested(sourceFd: number, doing: string): void {

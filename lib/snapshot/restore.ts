@@ -24,8 +24,8 @@ import {
   withFd,
 } from "../../ffi/files.ts";
 import { fstat, isRegular } from "../../ffi/stat.ts";
-import { asOpError, InputError, LockedError, OpError } from "../base/errors.ts";
-import { type Lock, type LockOptions, tryLock } from "../base/lock.ts";
+import { asOpError, InputError, OpError } from "../base/errors.ts";
+import type { LockOptions } from "../base/lock.ts";
 import type { Recorder } from "../base/recorder.ts";
 import { makeFolders } from "../base/root.ts";
 import { type CreateOptions, createUnlocked, lockTarget } from "./create.ts";
@@ -34,6 +34,7 @@ import { recordLineage } from "./lineage.ts";
 import { findSnapshot } from "./remove.ts";
 import { discard, discardStale, staleName } from "./stale.ts";
 import type { Target } from "./target.ts";
+import { lockWriters } from "./writers.ts";
 
 /** How to restore. */
 export interface RestoreOptions extends CreateOptions, LockOptions {
@@ -98,16 +99,6 @@ function requireReadOnly(found: Found): void {
   if (found.info.readOnly) return;
   throw new OpError("not_read_only", `Cannot restore ${found.name}: it is writable`, {
     hint: "its content may have changed since it was made; look at it, then copy it",
-  });
-}
-
-/** Holds off whoever writes the target's content. */
-function lockWriters(target: Target): Lock | null {
-  if (target.writerLock === null) return null;
-  const lock = tryLock(target.writerLock);
-  if (lock) return lock;
-  throw new LockedError("locked", `Cannot restore ${target.name}: it is being written`, {
-    hint: "stop whatever uses it (op-dbus serve, op-dbus embed), then run again",
   });
 }
 

@@ -9,12 +9,15 @@ export class Buses implements AsyncDisposable {
   constructor(private readonly options: ConnectOptions = {}) {}
 
   /** @throws {BusError} when the bus cannot be reached */
-  get(where: string): Promise<Bus> {
-    let bus = this.#buses.get(where);
-    if (!bus) {
-      bus = Bus.connect(where, this.options);
-      this.#buses.set(where, bus);
-    }
+  async get(where: string): Promise<Bus> {
+    const bus = await (this.#buses.get(where) ?? this.#connect(where));
+    // A bus that was restarted is connected to again: an undo may need it.
+    return bus.closedBecause === null ? bus : await this.#connect(where);
+  }
+
+  #connect(where: string): Promise<Bus> {
+    const bus = Bus.connect(where, this.options);
+    this.#buses.set(where, bus);
     return bus;
   }
 

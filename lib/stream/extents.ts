@@ -85,6 +85,7 @@ export class ExtentMap {
   /** The pieces of a range, cut to it, with `at` counted from its start. */
   slice(from: number, to: number): Extent[] {
     const pieces: Extent[] = [];
+    if (to <= from) return pieces;
     for (let index = this.#find(from); index < this.count; index++) {
       const extent = this.get(index);
       if (extent.at >= to) break;
@@ -102,6 +103,7 @@ export class ExtentMap {
   }
 
   #replace(from: number, to: number, pieces: number[]): void {
+    if (to <= from) return;
     const first = this.#find(from);
     const replacement: number[] = [];
     let after = first, removed = 0;

@@ -95,9 +95,7 @@ export class VerifiedSnapshots {
       if (isSysError(error, "ENOENT")) return null;
       throw error;
     }
-    if (record.localUuid !== null && !isUntouched(record.path, record.localUuid)) {
-      return null;
-    }
+    if (record.localUuid !== null && !isUntouched(record)) return null;
     return { path: record.path, digest: record.digest };
   };
 }
@@ -112,14 +110,15 @@ function isVerifiedSnapshot(value: unknown): value is VerifiedSnapshot {
     (localUuid === null || typeof localUuid === "string");
 }
 
-/** Still the same subvolume, read-only, and not edited since it was received. */
-function isUntouched(path: string, localUuid: string): boolean {
+/** Still the same subvolume, read-only, and not edited since it was verified. */
+function isUntouched({ path, localUuid, streamUuid, ctransid }: VerifiedSnapshot) {
   try {
     return withFd(openFolder(path), (fd) => {
       if (!isBtrfs(fd)) return false;
       const info = subvolumeInfo(fd);
-      const unedited = info.receivedUuid === null || info.ctransid <= info.rtransid;
-      return info.uuid === localUuid && info.readOnly && unedited;
+      if (info.uuid !== localUuid || !info.readOnly) return false;
+      if (streamUuid === localUuid) return `${info.ctransid}` === ctransid; // made here
+      return info.receivedUuid === streamUuid && info.ctransid <= info.rtransid;
     });
   } catch (error) {
     if (isSysError(error, "ENOENT", "ENOTDIR", "ELOOP")) return false;

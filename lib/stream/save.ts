@@ -16,6 +16,7 @@ import {
   writeAll,
 } from "../../ffi/files.ts";
 import { temporaryBeside } from "../base/durable.ts";
+import { packFolder, type PackOptions, type PackResult } from "./pack.ts";
 
 /** Level for packages: small, and still decoded at full speed (window 8 MiB). */
 export const PACKAGE_LEVEL = 19;
@@ -70,7 +71,7 @@ export async function saveStream(
       }
     };
     const level = options.zstdLevel;
-    const output = level === undefined ? counted() : compressed(counted(), level);
+    const output = level === undefined ? counted() : zstdFrame(counted(), level);
     for await (const piece of output) {
       writeAll(fd, piece);
       hash.update(piece);
@@ -89,8 +90,12 @@ export async function saveStream(
   }
 }
 
-/** One zstd frame around chunks. The same input gives the same bytes. */
-async function* compressed(
+/**
+ * One zstd frame around chunks. The same input gives the same bytes.
+ *
+ * @param level zstd level 1 to 22
+ */
+export async function* zstdFrame(
   chunks: AsyncIterable<Uint8Array>,
   level: number,
 ): AsyncGenerator<Uint8Array> {
@@ -120,4 +125,25 @@ async function* compressed(
   const fed = feed();
   yield* encoder as AsyncIterable<Uint8Array>;
   await fed;
+}
+
+/**
+ * Packs a folder into a file: `packFolder` and {@link saveStream} together.
+ *
+ * @param folder the author's folder
+ * @param path the file to be made
+ * @throws as both do
+ */
+export async function savePacked(
+  folder: string,
+  path: string,
+  pack: PackOptions,
+  save: SaveOptions = {},
+): Promise<PackResult & SavedStream> {
+  let packed: PackResult | undefined;
+  const chunks = function* () {
+    packed = yield* packFolder(folder, pack);
+  };
+  const saved = await saveStream(chunks(), path, save);
+  return { ...packed!, ...saved };
 }

@@ -5,6 +5,7 @@
 import { close, O_RDONLY, open, pread, read } from "../../ffi/files.ts";
 import { fstat, isRegular } from "../../ffi/stat.ts";
 import type { StreamLimits } from "./limits.ts";
+import { isZstdMagic } from "./zstd_frames.ts";
 
 /** One run over the bytes. */
 export interface ByteReader extends AsyncDisposable {
@@ -131,10 +132,6 @@ class ChunkReader implements ByteReader {
   }
 }
 
-const ZSTD_MAGIC = 0xfd2fb528;
-/** Skippable frames: 0x184d2a50 to 0x184d2a5f. */
-const ZSTD_SKIPPABLE = 0x184d2a5;
-
 /**
  * Opens a source; when it begins with a zstd frame, what comes out is its content.
  *
@@ -156,7 +153,7 @@ export async function openDecoded(
     }
     const prefixed = new PrefixedReader(head.subarray(0, have), reader);
     const magic = have === 4 ? new DataView(head.buffer).getUint32(0, true) : 0;
-    if (magic !== ZSTD_MAGIC && magic >>> 4 !== ZSTD_SKIPPABLE) return prefixed;
+    if (!isZstdMagic(magic)) return prefixed;
     const { ZstdReader } = await import("./zstd.ts");
     return new ZstdReader(prefixed, limits);
   } catch (error) {

@@ -6,34 +6,36 @@ import {
   zstdDecompressSync,
 } from "node:zlib";
 import { Buffer } from "node:buffer";
-import { once } from "node:events";
+import type { EncodedWriteCommand } from "./command.ts";
 import { COMPRESSION, MAX_UNENCODED_BYTES } from "./format.ts";
 import { StreamError } from "./error.ts";
 import type { StreamLimits } from "./limits.ts";
 import type { ByteReader } from "./source.ts";
+import { FrameScanner, zstdFrameBytes } from "./zstd_frames.ts";
 
 /** Largest window that is decoded: 32 MiB; `zstd -19` uses 8 MiB. */
 const WINDOW_LOG_MAX = 25;
 const CHUNK_BYTES = 256 * 1024;
 
+/** Frames in one input at most: `pzstd` makes one for every few MiB. */
+const MAX_FRAMES = 100_000;
+
 /** Reads the content of zstd frames, one after the other, until the input ends. */
 export class ZstdReader implements ByteReader {
   readonly #inner: ByteReader;
   readonly #limits: StreamLimits;
-  readonly #decoder = createZstdDecompress({
-    chunkSize: CHUNK_BYTES,
-    params: { [constants.ZSTD_d_windowLogMax]: WINDOW_LOG_MAX },
-  });
-  readonly #chunks = this.#decoder[Symbol.asyncIterator]() as AsyncIterator<Uint8Array>;
+  readonly #chunks: AsyncGenerator<Uint8Array>;
   #rest: Uint8Array = new Uint8Array();
-  #pump: Promise<void> | undefined;
+  /** Input that was read and belongs to no frame yet. */
+  #ahead: Uint8Array = new Uint8Array();
   #bytesIn = 0;
   #bytesOut = 0;
-  #closed = false;
+  #inputError: unknown;
 
   constructor(inner: ByteReader, limits: StreamLimits) {
     this.#inner = inner;
     this.#limits = limits;
+    this.#chunks = this.#frames();
   }
 
   read(into: Uint8Array): number | Promise<number> {
@@ -48,9 +50,8 @@ export class ZstdReader implements ByteReader {
   }
 
   async #fetch(into: Uint8Array): Promise<number> {
-    this.#pump ??= this.#feed();
     while (this.#rest.length === 0) {
-      const next = await this.#next();
+      const next = await this.#chunks.next();
       if (next.done) return 0;
       this.#rest = next.value;
       this.#bytesOut += next.value.length;
@@ -66,63 +67,107 @@ export class ZstdReader implements ByteReader {
     return this.#take(into);
   }
 
-  async #next(): Promise<IteratorResult<Uint8Array>> {
-    try {
-      return await this.#chunks.next();
-    } catch (error) {
-      if (error instanceof StreamError) throw error;
-      const code = (error as { code?: unknown }).code;
-      if (
-        typeof code !== "string" || !code.startsWith("ZSTD_") && !code.startsWith("Z_")
-      ) {
-        throw error;
-      }
-      throw new StreamError("stream_corrupt", `damaged zstd (${code})`, this.#bytesOut);
+  #damaged(why: string): StreamError {
+    return new StreamError("stream_corrupt", `damaged zstd (${why})`, this.#bytesOut);
+  }
+
+  async #more(): Promise<boolean> {
+    if (this.#ahead.length > 0) return true;
+    const piece = new Uint8Array(CHUNK_BYTES);
+    const n = await this.#inner.read(piece);
+    this.#bytesIn += n;
+    this.#ahead = piece.subarray(0, n);
+    return n > 0;
+  }
+
+  async *#frames(): AsyncGenerator<Uint8Array> {
+    for (let frames = 0; await this.#more(); frames++) {
+      if (frames === MAX_FRAMES) throw this.#damaged(`over ${MAX_FRAMES} frames`);
+      yield* this.#frame();
     }
   }
 
-  async #feed(): Promise<void> {
+  async *#frame(): AsyncGenerator<Uint8Array> {
+    const decoder = createZstdDecompress({
+      chunkSize: CHUNK_BYTES,
+      params: { [constants.ZSTD_d_windowLogMax]: WINDOW_LOG_MAX },
+    });
+    const pumped = this.#pump(decoder);
     try {
-      for (;;) {
-        const piece = new Uint8Array(CHUNK_BYTES);
-        const n = await this.#inner.read(piece);
-        if (n === 0 || this.#closed) break;
-        this.#bytesIn += n;
-        if (!this.#decoder.write(piece.subarray(0, n))) await this.#drained();
-      }
-      this.#decoder.end();
+      yield* decoder as AsyncIterable<Uint8Array>;
     } catch (error) {
-      this.#decoder.destroy(error as Error);
+      // What the input itself failed with goes on; the rest is the decoder's verdict.
+      if (this.#inputError !== undefined) throw this.#inputError;
+      throw this.#damaged(error instanceof Error ? error.message : String(error));
+    } finally {
+      decoder.destroy();
+      await pumped;
     }
   }
 
-  async #drained(): Promise<void> {
-    if (!this.#closed) await once(this.#decoder, "drain");
+  /** Feeds one frame to a decoder; a skippable one is read and dropped. */
+  async #pump(decoder: ReturnType<typeof createZstdDecompress>): Promise<void> {
+    const scanner = new FrameScanner();
+    try {
+      while (!scanner.done) {
+        if (!await this.#more()) throw this.#damaged("cut short");
+        const size = this.#scan(scanner);
+        const piece = this.#ahead.subarray(0, size);
+        this.#ahead = this.#ahead.subarray(size);
+        if (scanner.skippable) continue;
+        if (!decoder.write(piece)) await drained(decoder);
+        if (decoder.destroyed) return;
+      }
+      decoder.end();
+    } catch (error) {
+      this.#inputError = error;
+      decoder.destroy(error as Error);
+    }
+  }
+
+  #scan(scanner: FrameScanner): number {
+    try {
+      return scanner.push(this.#ahead);
+    } catch (error) {
+      if (error instanceof RangeError) throw this.#damaged(error.message);
+      throw error;
+    }
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    this.#closed = true;
-    this.#decoder.emit("drain");
-    this.#decoder.destroy();
-    await this.#pump;
+    await this.#chunks.return(undefined);
     await this.#inner[Symbol.asyncDispose]();
   }
 }
 
+/** Settles when a stream takes more, or takes nothing any more. */
+function drained(stream: ReturnType<typeof createZstdDecompress>): Promise<void> {
+  return new Promise((resolve) => {
+    const done = () => {
+      stream.off("drain", done).off("close", done);
+      resolve();
+    };
+    stream.on("drain", done).on("close", done);
+    if (stream.destroyed) done();
+  });
+}
+
 /**
- * Decodes the extent of an encoded write.
+ * The whole decoded extent of an encoded write. What its frame does not give reads as
+ * zeros, as in the kernel.
  *
- * @param data the compressed bytes; for zlib and zstd the kernel pads them to a sector
- * @param compression one of `COMPRESSION`
- * @param length decoded size wanted, at most 128 KiB
- * @returns `length` bytes; what the frame does not give reads as zeros, as in the kernel
- * @throws {RangeError} when it does not decode
+ * @throws {StreamError} when it does not decode
  */
-export function decodeExtent(
-  data: Uint8Array,
-  compression: number,
-  length: number,
-): Uint8Array {
+export function decodeEncoded(command: EncodedWriteCommand): Uint8Array {
+  try {
+    return decodeExtent(command.data, command.compression, command.unencodedLength);
+  } catch (error) {
+    const why = error instanceof Error ? error.message : String(error);
+    throw new StreamError("stream_corrupt", `encoded_write: ${why}`, command.at);
+  }
+}
+
+function decodeExtent(data: Uint8Array, compression: number, length: number): Uint8Array {
   if (length > MAX_UNENCODED_BYTES) throw new RangeError(`${length} bytes decoded`);
   let decoded: Uint8Array;
   if (compression === COMPRESSION.none) decoded = data;
@@ -136,30 +181,4 @@ export function decodeExtent(
   const out = Buffer.alloc(length);
   out.set(decoded.subarray(0, length));
   return out;
-}
-
-/**
- * Size of the zstd frame at the front of `data`, by walking its block headers.
- * Source: RFC 8878, section 3.1.1.
- */
-export function zstdFrameBytes(data: Uint8Array): number {
-  if (data.length < 6) throw new RangeError("a zstd frame is cut short");
-  const view = new DataView(data.buffer, data.byteOffset, data.byteLength);
-  if (view.getUint32(0, true) !== 0xfd2fb528) throw new RangeError("no zstd frame");
-  const descriptor = data[4]!;
-  const single = (descriptor >> 5) & 1;
-  const dictionaryBytes = [0, 1, 2, 4][descriptor & 3]!;
-  const sizeFlag = descriptor >> 6;
-  const sizeBytes = sizeFlag === 0 ? single : 1 << sizeFlag;
-  let at = 5 + (single ? 0 : 1) + dictionaryBytes + sizeBytes;
-  for (let last = 0; !last;) {
-    if (at + 3 > data.length) throw new RangeError("a zstd frame is cut short");
-    const header = data[at]! | (data[at + 1]! << 8) | (data[at + 2]! << 16);
-    last = header & 1;
-    const isRle = ((header >> 1) & 3) === 1;
-    at += 3 + (isRle ? 1 : header >> 3);
-  }
-  at += descriptor & 4 ? 4 : 0;
-  if (at > data.length) throw new RangeError("a zstd frame is cut short");
-  return at;
 }

@@ -1,4 +1,5 @@
 /** How long a command takes that does next to nothing: what every use pays first. */
+import type { Arch } from "../release/build.ts";
 import {
   type Bench,
   type BenchContext,
@@ -22,7 +23,8 @@ function start(program: string, args: string[], env: Record<string, string>) {
 
 async function startOfBundle({ scratch }: BenchContext): Promise<Row[]> {
   const { build, MAIN } = await import("../release/build.ts");
-  const { folder } = await build(`${scratch}/app`);
+  const arch = Deno.build.arch as Arch;
+  const { folder } = await build(`${scratch}/app`, arch);
   const empty = `${scratch}/empty.js`;
   await Deno.writeTextFile(empty, "");
   const env = {

@@ -1,12 +1,22 @@
 /** What goes into the executable: the bundle of the program and the files it reads. */
 
+import { createHash } from "node:crypto";
+import { ASSETS, locateInNpmCache } from "../../lib/embed/onnx/assets.ts";
+
 const REPO = new URL("../../", import.meta.url).pathname;
 
-/** Name of the program's bundle, inside the executable and beside it. */
-export const MAIN = "app.js";
+/** The file that starts the program. */
+export const MAIN = "main.js";
 
 /** Optional native parts of dbus-next that are never there; it works without them. */
 const EXTERNAL = ["x11", "usocket", "debug"];
+
+/** How the program is bundled, but for where to. */
+export const BUNDLE_FLAGS: readonly string[] = [
+  // Names are kept: @stricli/core chooses its messages by an error's class name.
+  ...["bundle", "--quiet", "--minify", "--keep-names", "--code-splitting"],
+  ...EXTERNAL.flatMap((name) => ["--external", name]),
+];
 
 /**
  * What CommonJS packages inside the bundle (cli-progress, dbus-next) call to get node's own
@@ -25,11 +35,21 @@ export const TARGETS: Readonly<Record<Arch, { deno: string; npm: string }>> = {
   aarch64: { deno: "aarch64-unknown-linux-gnu", npm: "@deno/linux-arm64-glibc" },
 };
 
+/** Where a build is published; what is absent the user has to name. */
+export interface Release {
+  /** Folder of SHA256SUMS, without a slash at the end. */
+  readonly url?: string;
+  /** The line of the minisign public key: `RW...`. */
+  readonly key?: string;
+}
+
 /** Where the pieces are, before they become one file. */
 export interface Built {
-  /** Folder that holds {@link MAIN} and the assets. */
+  /** Folder that holds {@link MAIN}, the chunks that it loads, and the assets. */
   readonly folder: string;
-  /** Names of the assets in it, sorted. */
+  /** Names of what is in it: code sorted, then assets sorted. */
+  readonly files: readonly string[];
+  /** Those that are no code. */
   readonly assets: readonly string[];
   readonly version: string;
   /** Commit that it was built from; null outside a git checkout. */
@@ -70,23 +90,70 @@ export async function commitOf(): Promise<string | null> {
   }
 }
 
-/** Bundles main.ts and collects the assets in `folder`, which is made. */
-export async function build(folder: string): Promise<Built> {
+/**
+ * Bundles main.ts and puts the engines' binaries for `arch` beside it.
+ *
+ * In chunks, because one file would load at every start each node: module that any
+ * command uses.
+ *
+ * @param folder made by this
+ * @param release what the build shall know of where it is published
+ */
+export async function build(
+  folder: string,
+  arch: Arch,
+  release: Release = {},
+): Promise<Built> {
   await Deno.mkdir(folder, { recursive: true });
-  const path = `${folder}/${MAIN}`;
-  await output(Deno.execPath(), [
-    // Names are kept: @stricli/core chooses its messages by an error's class name.
-    ...["bundle", "--quiet", "--minify", "--keep-names"],
-    ...EXTERNAL.flatMap((name) => ["--external", name]),
-    ...["-o", path, "main.ts"],
-  ]);
+  await output(Deno.execPath(), [...BUNDLE_FLAGS, "--outdir", folder, "main.ts"]);
   const commit = await commitOf();
+  const code = [...Deno.readDirSync(folder)].map(({ name }) => name).sort();
+  const values = {
+    "@COMMIT@": commit ?? undefined,
+    "@RELEASE_URL@": release.url,
+    "@RELEASE_KEY@": release.key,
+  };
+  for (const name of code) await finish(`${folder}/${name}`, values);
+  const assets = await copyAssets(folder, arch);
+  const version = await projectVersion();
+  return { folder, files: [...code, ...assets], assets, version, commit };
+}
+
+/** Replaces the placeholders that have a value. */
+export function fillIn(text: string, values: Record<string, string | undefined>): string {
+  return Object.entries(values).reduce(
+    (filled, [name, value]) => filled.replaceAll(name, value ?? name),
+    text,
+  );
+}
+
+/** Writes commit and `require` into a chunk; refuses one that tells where it was built. */
+async function finish(
+  path: string,
+  values: Record<string, string | undefined>,
+): Promise<void> {
   const code = await Deno.readTextFile(path);
-  const leaked = code.includes(REPO);
-  if (leaked) throw new Error(`The bundle contains the builder's path ${REPO}`);
-  const stamped = code.replaceAll("@COMMIT@", commit ?? "@COMMIT@");
-  await Deno.writeTextFile(path, REQUIRE + stamped);
-  return { folder, assets: [], version: await projectVersion(), commit };
+  if (code.includes(REPO)) throw new Error(`${path} contains the builder's path ${REPO}`);
+  const stamped = fillIn(code, values);
+  const start = /typeof require\b/.test(code) ? REQUIRE : "";
+  await Deno.writeTextFile(path, start + stamped);
+}
+
+async function copyAssets(folder: string, arch: Arch): Promise<string[]> {
+  const names: string[] = [];
+  for (const asset of Object.values(ASSETS)) {
+    const place = locateInNpmCache(asset, arch);
+    const name = `${asset.npmPackage}@${asset.npmVersion}`;
+    if (place === null) throw new Error(`Deno's cache has no ${name}: run deno install`);
+    const bytes = await Deno.readFile(place);
+    const digest = createHash("sha256").update(bytes).digest("hex");
+    if (digest !== asset.sha256[arch]) {
+      throw new Error(`${place} has SHA-256 ${digest}, not ${asset.sha256[arch]}`);
+    }
+    await Deno.writeFile(`${folder}/${asset.fileName}`, bytes);
+    names.push(asset.fileName);
+  }
+  return names.sort();
 }
 
 async function projectVersion(): Promise<string> {

@@ -6,8 +6,10 @@
 #   @ENV@_RUNTIME_VERIFY=1    check the unpacked files' SHA-256 again before running
 # Exit 125: @APP@ could not be started (why is on standard error); else its own status.
 app=@APP@ id=@ID@ size=@SIZE@
-# name, first byte in this file (from 1), compressed bytes, unpacked bytes, SHA-256
-files='@FILES@'
+# first byte in this file (from 1) and compressed bytes: of the runtime, of the parts
+runtime='@RUNTIME@' pack='@PACK@'
+# name, bytes, SHA-256: the runtime, then the parts in the order of the pack
+parts='@PARTS@'
 path0=${PATH-/usr/local/bin:/usr/bin:/bin} mask0=$(umask)
 PATH=/usr/sbin:/usr/bin:/sbin:/bin
 lc_all0=${LC_ALL-} LC_ALL=C
@@ -64,18 +66,19 @@ safe() {
 $dirs
 END
 }
-# ready BASE: unpacked there, whole and trustworthy.
+# ready BASE: unpacked there, whole and trustworthy. The parts of app/ were on disk before
+# the folder got its name, and a folder that only its owner can write to keeps them.
 ready() {
   dir=$1/$id
-  mine @READY@ "$1" "$dir" || return 1
+  mine "$1" "$dir" "$dir/app" "$dir/@MAIN@" "$dir/$app" || return 1
   # A power cut may leave empty files behind a finished rename.
   case $sizes in *" @SIZES@") ;; *) return 1 ;; esac
   [ "${@ENV@_RUNTIME_VERIFY-}" != 1 ] || check "$dir"
 }
 check() { # check DIR: the files' SHA-256
   (
-    cd "$1" && printf '%s\n' "$files" | while read -r file _ _ _ sum; do
-      [ -z "$file" ] || echo "$sum  $file"
+    cd "$1" && printf '%s\n' "$parts" | while read -r file _ sum; do
+      echo "$sum  $file"
     done | sha256sum -c - >/dev/null 2>&1
   )
 }
@@ -156,17 +159,35 @@ try() { # try BASE: unpacks below BASE
   trap - 0 1 2 15
   [ $done = 1 ]
 }
+# extract FIRST BYTES FILE: one gzip member of this file
+extract() {
+  { tail -c "+$1" -- "$self" | head -c "$2" | gzip -dc >"$3"; } 2>/dev/null
+}
+divide() { # cuts the pack into its parts
+  at=1
+  printf '%s\n' "$parts" | {
+    read -r _ # the runtime is no part of the pack
+    while read -r file bytes _; do
+      tail -c "+$at" "$new/pack" 2>/dev/null | head -c "$bytes" >"$new/$file" || exit 1
+      at=$((at + bytes))
+    done
+  } 2>/dev/null
+  rm -f "$new/pack"
+}
+place_app() { # puts app/ in its place, unless another run has done so
+  if [ -d "$dir/app" ]; then
+    check "$dir" && return 0
+    mv -f -- "$dir/app" "$new/damaged" || return 1
+  fi
+  # Where another run is faster after all, mv puts ours inside its app/, which is as good.
+  mv -f -- "$new/app" "$dir/app" && rm -rf -- "$dir/app/app"
+}
 unpack() {
-  while read -r file first bytes _; do
-    [ -n "$file" ] || continue
-    { tail -c "+$first" -- "$self" | head -c "$bytes" | gzip -dc >"$new/$file"; } 2>/dev/null ||
-      no "$1" "cannot write $file (is the disk full?)" || return 1
-  done <<END
-$files
-END
+  mkdir "$new/app" && extract $runtime "$new/$app" && extract $pack "$new/pack" && divide ||
+    no "$1" "cannot write (is the disk full?)" || return 1
   check "$new" ||
     no "$1" "the unpacked files' SHA-256 is wrong: disk full, or a damaged download" || return 1
-  (cd "$new" && chmod $mode "./$app" && { [ $mode = 700 ] || chmod 644 @REST@; }) 2>/dev/null ||
+  (cd "$new" && chmod $mode "./$app" app && { [ $mode = 700 ] || chmod 644 app/*; }) 2>/dev/null ||
     no "$1" "cannot change permissions" || return 1
   (cd "$new" && DENO_DIR="$new/cache" "./$app" --version) >/dev/null 2>&1
   case $? in
@@ -179,10 +200,9 @@ END
   mine "$dir" || no "$dir" "not yours, a link, or others can write to it" || return 1
   [ -d "$dir/cache" ] || mkdir -m $mode -- "$dir/cache" 2>/dev/null
   # The bytes first, then the names: ready() trusts names and sizes.
-  (cd "$new" && sync "./$app" @REST@) 2>/dev/null || sync
-  for file in "$app" @REST@; do
-    mv -f -- "$new/$file" "$dir/$file" || no "$dir" "cannot put $file there" || return 1
-  done
+  (cd "$new" && sync "./$app" app/*) 2>/dev/null || sync
+  mv -f -- "$new/$app" "$dir/$app" && place_app ||
+    no "$dir" "cannot put the files there" || return 1
   find "$1" -maxdepth 1 -mindepth 1 -type d -name '????????????????' ! -name "$id" -mtime +30 \
     -exec rm -rf {} + 2>/dev/null
   return 0

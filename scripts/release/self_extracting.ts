@@ -1,10 +1,11 @@
 /**
  * Route B: one file that needs no denort. A POSIX shell header (header.sh), then gzip
- * members: the deno binary, the bundle, the assets. gzip, because Debian's essential set
+ * members: the deno binary, and everything else in one piece. gzip, because Debian's essential set
  * has neither xz nor zstd.
  */
 import { gzip } from "node:zlib";
 import { promisify } from "node:util";
+import { Buffer } from "node:buffer";
 import { createHash } from "node:crypto";
 import { permissionFlags } from "../permissions.ts";
 import { type Arch, type Built, MAIN } from "./build.ts";
@@ -16,9 +17,10 @@ const GZIP_LEVEL = 9;
 /** Hex digits of the folder that a build unpacks to; header.sh looks for as many. */
 const ID_LENGTH = 16;
 
-interface Member {
+/** One file inside. */
+export interface Part {
+  /** Where it is unpacked to: `op-dbus`, `app/main.js`. */
   readonly name: string;
-  readonly packed: Uint8Array;
   readonly size: number;
   readonly sha256: string;
 }
@@ -29,10 +31,13 @@ function sha256(...parts: (Uint8Array | string)[]): string {
   return hash.digest("hex");
 }
 
+function partOf(name: string, data: Uint8Array): Part {
+  return { name, size: data.length, sha256: sha256(data) };
+}
+
 /** gzip without time or name in its header: the same input gives the same bytes. */
-async function pack(name: string, data: Uint8Array): Promise<Member> {
-  const packed = await promisify(gzip)(data, { level: GZIP_LEVEL });
-  return { name, packed, size: data.length, sha256: sha256(data) };
+function pack(data: Uint8Array): Promise<Uint8Array> {
+  return promisify(gzip)(data, { level: GZIP_LEVEL });
 }
 
 /**
@@ -45,18 +50,20 @@ export async function writeSelfExtracting(
   deno: Uint8Array,
   path: string,
 ): Promise<void> {
-  const names = [MAIN, ...built.assets];
-  const members = await Promise.all([
-    pack(APP, deno),
-    ...names.map(async (name) =>
-      pack(name, await Deno.readFile(`${built.folder}/${name}`))
-    ),
-  ]);
-  const header = headerFor(built, arch, members);
+  const files = await Promise.all(
+    built.files.map((name) => Deno.readFile(`${built.folder}/${name}`)),
+  );
+  const parts = [
+    partOf(APP, deno),
+    ...files.map((data, index) => partOf(`app/${built.files[index]}`, data)),
+  ];
+  // Small parts first: header.sh cuts the pack with tail, which may read up to a part.
+  const members = await Promise.all([pack(deno), pack(Buffer.concat(files))]);
+  const header = headerFor(built, arch, parts, members.map(({ length }) => length));
   const file = await Deno.open(path, { write: true, create: true, truncate: true });
   try {
-    for (const part of [new TextEncoder().encode(header), ...members.map(packedOf)]) {
-      for (let at = 0; at < part.length;) at += await file.write(part.subarray(at));
+    for (const piece of [new TextEncoder().encode(header), ...members]) {
+      for (let at = 0; at < piece.length;) at += await file.write(piece.subarray(at));
     }
     await file.sync();
   } finally {
@@ -65,35 +72,31 @@ export async function writeSelfExtracting(
   await Deno.chmod(path, 0o755);
 }
 
-const packedOf = ({ packed }: Member) => packed;
-
 /** The header, with the offsets that its own length decides. */
-export function headerFor(built: Built, arch: Arch, members: readonly Member[]): string {
+function headerFor(
+  built: Built,
+  arch: Arch,
+  parts: readonly Part[],
+  [runtimeLength = 0, packLength = 0]: readonly number[],
+): string {
   const template = Deno.readTextFileSync(HEADER);
   const permissions = permissionFlags().join(" ");
-  const id = sha256(template, permissions, ...members.map((member) => member.sha256))
-    .slice(0, ID_LENGTH);
-  const sorted = [...members].sort((a, b) => (a.name < b.name ? -1 : 1));
-  const rest = members.slice(1).map(({ name }) => name).join(" ");
+  const table = parts.map(({ name, size, sha256 }) => `${name} ${size} ${sha256}`);
+  const sizeOf = (name: string) => parts.find((part) => part.name === name)!.size;
   const fill = (start: number): string => {
-    let offset = start + 1;
-    const table = members.map(({ name, packed, size, sha256 }) => {
-      const line = `${name} ${offset} ${packed.length} ${size} ${sha256}`;
-      offset += packed.length;
-      return line;
-    });
     const values: Record<string, string> = {
       APP,
       ARCH: arch,
       ENV: "OPDBUS",
-      FILES: table.join("\n"),
-      ID: id,
-      MAIN,
+      ID: sha256(template, permissions, ...table).slice(0, ID_LENGTH),
+      MAIN: `app/${MAIN}`,
+      PACK: `${start + runtimeLength + 1} ${packLength}`,
+      PARTS: table.join("\n"),
       PERMISSIONS: permissions,
-      READY: sorted.map(({ name }) => `"$dir/${name}"`).join(" "),
-      REST: rest,
-      SIZE: String(offset - 1),
-      SIZES: sorted.map(({ size }) => size).join(" "),
+      RUNTIME: `${start + 1} ${runtimeLength}`,
+      SIZE: String(start + runtimeLength + packLength),
+      // In the byte order of their paths: app/main.js before op-dbus.
+      SIZES: `${sizeOf(`app/${MAIN}`)} ${sizeOf(APP)}`,
       VERSION: built.version,
     };
     return template.replace(/@([A-Z]+)@/g, (whole, name) => values[name] ?? whole);

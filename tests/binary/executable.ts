@@ -34,9 +34,16 @@ export async function withSmallExecutable(
   runtime = SMALL_RUNTIME,
 ): Promise<void> {
   await using app = await tempFolder();
-  await Deno.writeTextFile(`${app.path}/app.js`, "// nothing\n");
+  await Deno.writeTextFile(`${app.path}/main.js`, "// nothing\n");
+  await Deno.writeTextFile(`${app.path}/asset`, "an asset\n");
   await writeSelfExtracting(
-    { folder: app.path, assets: [], version: "0.0.0", commit: null },
+    {
+      folder: app.path,
+      files: ["main.js", "asset"],
+      assets: ["asset"],
+      version: "0.0.0",
+      commit: null,
+    },
     Deno.build.arch as Arch,
     new TextEncoder().encode(runtime),
     `${root.path}/op-dbus`,

@@ -4,23 +4,32 @@ import { type BareRoot, rootTest } from "./bare_root.ts";
 import { unpackedIn, withSmallExecutable } from "./executable.ts";
 
 const USER = 54321, ENEMY = 1234;
+/** What a runtime's folder must hold, and who owns each counts. */
+const PARTS = ["op-dbus", "app", "app/main.js"];
 /** Exit code of "could not be started". */
 const NOT_STARTED = 125;
 
 /** A folder as an enemy would prepare it: complete, right sizes, a program of his own. */
 async function plant(root: BareRoot, base: string, id: string, owner: number) {
   const folder = `${root.path}${base}/${id}`;
-  await Deno.mkdir(`${folder}/cache`, { recursive: true });
+  await Deno.mkdir(`${folder}/app`, { recursive: true });
   const header = (await Deno.readTextFile(`${root.path}/op-dbus`)).slice(0, 4096);
   for (
-    const [name, start] of [["op-dbus", "#!/bin/sh\necho OWNED\nexit\n"], ["app.js", ""]]
+    const [name, start] of [["op-dbus", "#!/bin/sh\necho OWNED\nexit\n"], [
+      "app/main.js",
+      "",
+    ]]
   ) {
-    const size = header.match(new RegExp(`${name} \\d+ \\d+ (\\d+) [0-9a-f]{64}`))![1];
+    const size = header.match(new RegExp(`${name} (\\d+) [0-9a-f]{64}`))![1];
     await Deno.writeTextFile(`${folder}/${name}`, start!.padEnd(Number(size), "#"));
   }
   await Deno.chmod(`${folder}/op-dbus`, 0o755);
   for (
-    const path of [root.path + base, folder, `${folder}/op-dbus`, `${folder}/app.js`]
+    const path of [
+      root.path + base,
+      ...PARTS.map((part) => `${folder}/${part}`),
+      folder,
+    ]
   ) {
     await Deno.chown(path, owner, owner);
   }
@@ -240,7 +249,7 @@ rootTest(
     await withSmallExecutable(root);
     assertEquals((await root.run(["/op-dbus", "x"])).code, 0);
     const folder = unpackedIn(root, "/var/cache/op-dbus");
-    for (const name of ["op-dbus", "app.js"]) {
+    for (const name of ["op-dbus", "app/main.js"]) {
       await Deno.truncate(`${folder}/${name}`);
       const { code, stdout } = await root.run(["/op-dbus", "x"]);
       assertEquals(code, 0);
@@ -248,10 +257,10 @@ rootTest(
       assertTrue(Deno.statSync(`${folder}/${name}`).size > 0);
     }
     // The same size, other bytes: found when asked for.
-    await Deno.writeTextFile(`${folder}/app.js`, "// NOTHING\n");
+    await Deno.writeTextFile(`${folder}/app/main.js`, "// NOTHING\n");
     const env = { OPDBUS_RUNTIME_VERIFY: "1" };
     assertEquals((await root.run(["/op-dbus", "x"], { env })).code, 0);
-    assertEquals(await Deno.readTextFile(`${folder}/app.js`), "// nothing\n");
+    assertEquals(await Deno.readTextFile(`${folder}/app/main.js`), "// nothing\n");
   },
 );
 

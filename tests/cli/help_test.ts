@@ -1,6 +1,6 @@
 import { assertEquals, assertIncludes } from "../support/assert.ts";
 import { cli } from "../support/cli.ts";
-import { ROUTES } from "../../lib/cli/app.ts";
+import { loadRoutes } from "../../lib/cli/app.ts";
 
 interface Routes {
   getAllEntries(): { name: Record<string, string>; target: object; hidden: boolean }[];
@@ -14,6 +14,7 @@ function commandLines(prefix: string[], target: object): string[][] {
   );
 }
 
+const ROUTES = await loadRoutes();
 const ALL = Object.entries(ROUTES).flatMap(([name, target]) =>
   commandLines([name], target)
 );
@@ -22,7 +23,9 @@ Deno.test("every command has --help with an example", async () => {
   const { generateHelpTextForAllCommands } = await import("@stricli/core");
   const { application } = await import("../../lib/cli/app.ts");
   const { text_en } = await import("@stricli/core");
-  const help = generateHelpTextForAllCommands(application(text_en, () => 1) as never);
+  const help = generateHelpTextForAllCommands(
+    application(ROUTES, text_en, () => 1) as never,
+  );
   assertEquals(help.length >= ALL.length, true);
   for (const [route, text] of help) {
     assertIncludes(text, /Examples?:\n {2}(\S+=\S+ )*(sudo )?(op-dbus|echo|cat|printf) /);

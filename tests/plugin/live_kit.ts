@@ -90,6 +90,7 @@ export function addVersion(
     source: "test",
     installed: "2026-01-01T00:00:00Z",
     identity: place.store.identity(path)!,
+    stream: null,
   });
 }
 

@@ -1,0 +1,320 @@
+/**
+ * Moves loose files into packs, and merges packs as they grow.
+ *
+ * The order makes it safe to be killed anywhere: new packs are durable before the manifest
+ * names them, the manifest is durable before anything they replace is removed. What is in
+ * two places in between is the same vector twice.
+ */
+import { fsync } from "../../ffi/files.ts";
+import { readTextFile } from "../../ffi/directory.ts";
+import { asOpError, LockedError } from "../base/errors.ts";
+import { type Lock, tryLock } from "../base/lock.ts";
+import type { ModelIdentity } from "../embed/embedder.ts";
+import { type Codec, CODECS } from "./codec.ts";
+import { roomName } from "./key.ts";
+import type { Pack } from "./pack.ts";
+import { MAX_PACK_RECORDS, packHeader } from "./pack_format.ts";
+import { UsesSnapshot } from "./pack_uses.ts";
+import { PACK_TEMPORARY, PackWriter } from "./pack_writer.ts";
+import type { Store } from "./store.ts";
+
+/** What to compact. */
+export interface CompactOptions {
+  /** Merges every pack of a model and codec into one, reclaiming all deleted space. */
+  readonly full?: boolean;
+  readonly signal?: AbortSignal;
+  /** Loose files looked at, of how many. */
+  readonly progress?: (done: number, total: number) => void;
+}
+
+/** What a compaction did. */
+export interface CompactReport {
+  /** Loose vectors that are in packs now. */
+  readonly packed: number;
+  /** Records copied from packs that were merged. */
+  readonly merged: number;
+  /** Records dropped in merging: deleted, replaced by a newer one, or damaged. */
+  readonly dropped: number;
+  /** Loose files left: damaged, or of an unknown model until their next use. */
+  readonly left: number;
+  readonly packsBefore: number;
+  readonly packsAfter: number;
+}
+
+/** A pack is merged into the new one unless it is more than so many times larger. */
+const GROWTH = 3;
+/** A pack with more than this share of deleted records is written anew. */
+const DELETED_SHARE = 0.25;
+/** Loose files removed while the gate is closed. */
+const REMOVE_BATCH = 4000;
+const ABORT_CHECK = 256;
+const LOOSE_ROW = "SELECT model, hits, accessed_ms AS used FROM entries WHERE key = ?";
+
+/** One model in one codec: what shares a pack. */
+interface Group {
+  readonly identity: ModelIdentity;
+  readonly codec: Codec;
+  writer: PackWriter;
+  /** Packs that go into the new one, the newest first. */
+  readonly sources: Pack[];
+}
+
+/**
+ * Compacts.
+ *
+ * @throws {LockedError} when another process compacts, cleans or clears
+ */
+export function compact(
+  store: Store,
+  folder: string,
+  options: CompactOptions = {},
+): CompactReport {
+  using _lock = lockPacks(folder);
+  try {
+    return new Compaction(store, options).run();
+  } catch (error) {
+    if (options.signal?.aborted) throw error;
+    throw asOpError(error, "Cannot compact the cache");
+  }
+}
+
+/**
+ * The lock of whoever changes which packs there are.
+ *
+ * @throws {LockedError} when another process has it
+ */
+export function lockPacks(folder: string): Lock {
+  const path = `${folder}/compact.lock`;
+  const lock = tryLock(path);
+  if (lock) return lock;
+  throw new LockedError(
+    "locked",
+    `Cannot change the packs of ${folder}: another op-dbus is compacting or cleaning (pid ${
+      readTextFile(path).trim()
+    })`,
+    { hint: "wait for it to end and run again" },
+  );
+}
+
+class Compaction {
+  readonly #groups = new Map<string, Group>();
+  readonly #models = new Map<number, ModelIdentity>();
+  readonly #inodes = new Map<string, bigint>();
+  #next: number;
+  readonly #nowMs = Date.now();
+  #merged = 0;
+  #dropped = 0;
+
+  constructor(private readonly store: Store, private readonly options: CompactOptions) {
+    const { packs } = store;
+    packs.refresh();
+    this.#removeLeftovers();
+    this.#next = Math.max(0, ...packs.numbersOnDisk(), ...packs.broken()) + 1;
+    for (const row of store.index.all("SELECT * FROM models")) {
+      this.#models.set(Number(row.id), {
+        name: String(row.name),
+        digest: String(row.digest),
+        dimensions: Number(row.dimensions),
+        pooling: row.pooling as ModelIdentity["pooling"],
+        normalisation: row.normalisation as ModelIdentity["normalisation"],
+        prefix: String(row.prefix),
+        maxTokens: Number(row.max_tokens),
+      });
+    }
+  }
+
+  /** What a killed compaction left: nobody else makes such files while we hold the lock. */
+  #removeLeftovers(): void {
+    const { packs, loose } = this.store;
+    const inForce = new Set([
+      ...packs.all().map(({ number }) => number),
+      ...packs.broken(),
+    ]);
+    packs.removeFiles(packs.numbersOnDisk().filter((number) => !inForce.has(number)));
+    const temporaries = loose.names().filter((name) => name.startsWith(PACK_TEMPORARY));
+    loose.removeTemporaries(temporaries);
+  }
+
+  run(): CompactReport {
+    const { packs } = this.store;
+    const before = packs.all();
+    try {
+      const total = this.#packLoose();
+      this.#chooseSources();
+      for (const group of this.#groups.values()) this.#merge(group);
+      const written = [...this.#groups.values()].filter((group) => this.#publish(group));
+      this.#switch(before, written);
+      this.#removePacked();
+      return {
+        packed: this.#inodes.size,
+        merged: this.#merged,
+        dropped: this.#dropped,
+        left: total - this.#inodes.size,
+        packsBefore: before.length,
+        packsAfter: packs.all().length,
+      };
+    } finally {
+      for (const { writer } of this.#groups.values()) writer[Symbol.dispose]();
+    }
+  }
+
+  /** Streams every loose vector whose model is known into its group's new pack. */
+  #packLoose(): number {
+    const { loose, index } = this.store;
+    const entries = loose.entries();
+    const key = new Uint8Array(32);
+    let done = 0;
+    for (const { key: hex, inode } of entries) {
+      if (done++ % ABORT_CHECK === 0) {
+        this.options.signal?.throwIfAborted();
+        this.options.progress?.(done, entries.length);
+      }
+      key.setFromHex(hex);
+      const row = index.get(LOOSE_ROW, key);
+      const identity = row && this.#packable(Number(row.model));
+      const found = identity ? loose.readRaw(hex) : "missing";
+      if (!identity || typeof found === "string") continue;
+      const { codec, payload } = unzipped(found.header.codec, found.payload, identity);
+      if (payload.length !== codec.maxBytes(identity.dimensions)) continue;
+      const { writer } = this.#group(identity, codec);
+      if (writer.isFull) continue; // for the next compaction
+      writer.add(key, payload, { hits: Number(row.hits), usedMs: Number(row.used) });
+      this.#inodes.set(hex, inode);
+    }
+    this.options.progress?.(done, entries.length);
+    return entries.length;
+  }
+
+  /** A model's identity, where it is known and fits the header of a pack. */
+  #packable(model: number): ModelIdentity | undefined {
+    const identity = this.#models.get(model);
+    if (!identity || packHeader(CODECS.f32, 1, 4, 0, identity)) return identity;
+    this.#models.delete(model);
+    return undefined;
+  }
+
+  #group(identity: ModelIdentity, codec: Codec): Group {
+    const name = `${roomName(identity)} ${codec.name}`;
+    let group = this.#groups.get(name);
+    if (!group) {
+      const { folderFd } = this.store.loose;
+      const { dimensions } = identity;
+      const number = this.#next++;
+      const writer = new PackWriter(folderFd, number, codec, dimensions, identity);
+      this.#groups.set(name, group = { identity, codec, writer, sources: [] });
+    }
+    return group;
+  }
+
+  /** Packs of sizes like the new one's are merged, so that few of many sizes remain. */
+  #chooseSources(): void {
+    const { packs } = this.store;
+    const byGroup = Map.groupBy(
+      packs.all(),
+      ({ header }) => `${roomName(header.identity)} ${header.codec.name}`,
+    );
+    for (const [name, members] of byGroup) {
+      let size = this.#groups.get(name)?.writer.count ?? 0;
+      const worn = members.some((p) => p.deletedCount() > p.count * DELETED_SHARE);
+      const whole = this.options.full &&
+        (packs.all().length + this.#groups.size > 1 || members[0]!.deletedCount() > 0);
+      if (size === 0 && !whole && !worn) continue;
+      const { identity, codec } = members[0]!.header;
+      for (const pack of members) { // the newest first
+        const live = pack.count - pack.deletedCount();
+        const isWorn = live < pack.count * (1 - DELETED_SHARE);
+        const fits = size > 0 && pack.count <= size * GROWTH;
+        if (size + live > MAX_PACK_RECORDS) break;
+        if (!this.options.full && !fits && !isWorn) {
+          if (size > 0) break; // older packs are larger still
+          continue;
+        }
+        this.#group(identity, codec).sources.push(pack);
+        size += live;
+      }
+    }
+  }
+
+  #merge({ writer, sources }: Group): void {
+    for (const pack of sources) {
+      const better = this.#betterThan(pack);
+      const uses = new UsesSnapshot(this.store.loose.folderFd, pack.number, pack.count);
+      for (let record = 0; record < pack.count; record++) {
+        if (record % ABORT_CHECK === 0) this.options.signal?.throwIfAborted();
+        const live = !pack.isDeleted(record) && pack.isSound(record) &&
+          !this.#replaced(pack, record, better);
+        if (!live) this.#dropped++;
+        else {
+          const used = uses.of(record, this.#nowMs);
+          writer.add(pack.key(record), pack.payload(record), used);
+          this.#merged++;
+        }
+      }
+    }
+  }
+
+  /** The packs whose records replace this one's: newer ones, and not less precise. */
+  #betterThan(pack: Pack): Pack[] {
+    const { identity, codec } = pack.header;
+    return this.store.packs.of(roomName(identity)).filter((other) =>
+      other.number > pack.number && other.header.codec.precision >= codec.precision
+    );
+  }
+
+  /** True where a loose vector or a better pack holds the same key. */
+  #replaced(pack: Pack, record: number, better: readonly Pack[]): boolean {
+    const key = pack.key(record);
+    if (this.#inodes.size > 0 && this.#inodes.has(key.toHex())) return true;
+    if (better.length === 0) return false;
+    const words = new Uint32Array(key.slice().buffer);
+    return better.some((other) => {
+      const found = other.find(words);
+      return found >= 0 && other.isSound(found);
+    });
+  }
+
+  /** False where the group came to nothing: everything in its sources was dropped. */
+  #publish(group: Group): boolean {
+    if (group.writer.count === 0) return false;
+    group.writer.publish();
+    return true;
+  }
+
+  #switch(before: readonly Pack[], written: readonly Group[]): void {
+    const { packs, loose } = this.store;
+    const gone = new Set([...this.#groups.values()].flatMap(({ sources }) => sources));
+    if (written.length === 0 && gone.size === 0) return;
+    fsync(loose.folderFd, loose.path);
+    const kept = before.filter((pack) => !gone.has(pack)).map(({ number }) => number);
+    const numbers = [...kept, ...written.map(({ writer }) => writer.number)];
+    packs.publish(numbers.sort((a, b) => a - b));
+    packs.removeFiles([...gone].map(({ number }) => number));
+  }
+
+  /** Removes the loose files that are in packs now, but those that were replaced since. */
+  #removePacked(): void {
+    const { loose } = this.store;
+    const packed = [...this.#inodes];
+    for (let from = 0; from < packed.length; from += REMOVE_BATCH) {
+      this.store.removing(() => {
+        for (const [key, inode] of packed.slice(from, from + REMOVE_BATCH)) {
+          if (loose.inode(key) === inode) loose.remove([key]);
+        }
+      });
+    }
+  }
+}
+
+/** Packs have records of one size: what is compressed goes in as plain float32. */
+function unzipped(
+  codec: Codec,
+  payload: Uint8Array,
+  { dimensions }: ModelIdentity,
+): { codec: Codec; payload: Uint8Array } {
+  if (codec !== CODECS["f32-zstd"]) return { codec, payload };
+  const vector = new Float32Array(dimensions);
+  if (!codec.decode(payload, dimensions, vector, 0)) {
+    return { codec, payload: new Uint8Array() };
+  }
+  return { codec: CODECS.f32, payload: new Uint8Array(vector.buffer) };
+}

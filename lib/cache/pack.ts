@@ -1,0 +1,303 @@
+/** One pack, opened for reading: both its files mapped once. */
+import { close, O_NOFOLLOW, O_RDONLY, openAt, pread, withFd } from "../../ffi/files.ts";
+import { MADV_RANDOM, MADV_WILLNEED, Mapping } from "../../ffi/memory.ts";
+import { isSysError } from "../../ffi/errno.ts";
+import { fstat } from "../../ffi/stat.ts";
+import { KEY_BYTES } from "./key.ts";
+import { PackUses } from "./pack_uses.ts";
+import {
+  enter,
+  homeSlot,
+  IDX_HEADER_BYTES,
+  idxHeader,
+  PACK_HEADER_BYTES,
+  type PackHeader,
+  parseIdxHeader,
+  parsePackHeader,
+  recordBitsOf,
+  recordCrc,
+  slotsOf,
+  tableCrc,
+} from "./pack_format.ts";
+
+/** A pack's file names. */
+export function packName(number: number): string {
+  return `pack-${number}.pack`;
+}
+export function idxName(number: number): string {
+  return `pack-${number}.idx`;
+}
+/** A bitmap of deleted records, replaced as a whole; absent while there are none. */
+export function deletedName(number: number): string {
+  return `pack-${number}.del`;
+}
+
+/** Tables up to this size are read ahead when opened: a lookup then costs one read. */
+const READ_AHEAD_LIMIT_BYTES = 64 * 1024 * 1024;
+const KEY_WORDS = KEY_BYTES / 4;
+
+/** An open pack. The mappings live until nothing refers to them any more. */
+export class Pack {
+  readonly #bytes: Uint8Array;
+  readonly #words: Uint32Array;
+  readonly #slots: Uint32Array;
+  readonly #bits: number;
+  readonly #recordWords: number;
+  /** Uses of the records since the last flush. */
+  readonly uses: PackUses;
+  #deleted: Uint8Array | null = null;
+
+  private constructor(
+    readonly number: number,
+    readonly header: PackHeader,
+    readonly mapping: Mapping,
+    readonly idxMapping: Mapping,
+    private readonly idxCrc: number,
+    bits: number,
+  ) {
+    this.#bytes = new Uint8Array(mapping.buffer);
+    this.#words = new Uint32Array(mapping.buffer);
+    this.#slots = new Uint32Array(idxMapping.buffer, IDX_HEADER_BYTES);
+    this.#bits = bits;
+    this.#recordWords = header.recordBytes / 4;
+    this.uses = new PackUses(header.count);
+  }
+
+  /**
+   * Opens a pack.
+   *
+   * @param folderFd the folder of vectors
+   * @returns null where a file is missing or its header is wrong in any way
+   */
+  static open(folderFd: number, number: number): Pack | null {
+    const pack = mapChecked(
+      folderFd,
+      packName(number),
+      PACK_HEADER_BYTES,
+      parsePackHeader,
+    );
+    if (!pack) return null;
+    const idx = mapChecked(folderFd, idxName(number), IDX_HEADER_BYTES, parseIdxHeader);
+    const { header } = pack;
+    if (!idx || idx.header.packCrc !== header.crc || idx.header.count !== header.count) {
+      return null;
+    }
+    pack.mapping.advise(MADV_RANDOM);
+    if (idx.mapping.length <= READ_AHEAD_LIMIT_BYTES) idx.mapping.advise(MADV_WILLNEED);
+    const { tableCrc, recordBits } = idx.header;
+    const opened = new Pack(
+      number,
+      header,
+      pack.mapping,
+      idx.mapping,
+      tableCrc,
+      recordBits,
+    );
+    opened.readDeleted(folderFd);
+    return opened;
+  }
+
+  /** The table of a pack whose own one cannot be used; null where the pack cannot be. */
+  static tableOf(folderFd: number, number: number): Uint8Array | null {
+    const pack = mapChecked(
+      folderFd,
+      packName(number),
+      PACK_HEADER_BYTES,
+      parsePackHeader,
+    );
+    return pack && buildTable(new Uint32Array(pack.mapping.buffer), pack.header);
+  }
+
+  /** This pack's idx file as it ought to be. */
+  newTable(): Uint8Array {
+    return buildTable(this.#words, this.header);
+  }
+
+  get count(): number {
+    return this.header.count;
+  }
+
+  /** The pack's bytes, for scans. */
+  get bytes(): Uint8Array {
+    return this.#bytes;
+  }
+
+  /**
+   * The number of a key's record, or -1. The record is not checked yet.
+   *
+   * @param key the key as eight words
+   */
+  find(key: Uint32Array): number {
+    const slots = this.#slots, bits = this.#bits, words = this.#words;
+    const wanted = key[1]! >>> bits;
+    const mask = (1 << bits) - 1;
+    let at = homeSlot(key[0]!, slots.length);
+    for (let probes = slots.length; probes > 0; probes--) {
+      const slot = slots[at]!;
+      if (slot === 0) return -1;
+      if (slot >>> bits === wanted) {
+        const record = (slot & mask) - 1;
+        if (record >= 0 && record < this.count && this.#matches(words, record, key)) {
+          return this.isDeleted(record) ? -1 : record;
+        }
+      }
+      if (++at === slots.length) at = 0;
+    }
+    return -1;
+  }
+
+  /**
+   * The record a key most probably has, by its slot alone: reads no record, so it never
+   * waits for the disk. -1 where the key is not here.
+   */
+  candidate(key: Uint32Array): number {
+    const slots = this.#slots, bits = this.#bits;
+    const wanted = key[1]! >>> bits;
+    let at = homeSlot(key[0]!, slots.length);
+    for (let probes = slots.length; probes > 0; probes--) {
+      const slot = slots[at]!;
+      if (slot === 0) return -1;
+      if (slot >>> bits === wanted) {
+        const record = (slot & (1 << bits) - 1) - 1;
+        return record < this.count ? record : -1;
+      }
+      if (++at === slots.length) at = 0;
+    }
+    return -1;
+  }
+
+  #matches(words: Uint32Array, record: number, key: Uint32Array): boolean {
+    const at = PACK_HEADER_BYTES / 4 + record * this.#recordWords;
+    for (let i = 0; i < KEY_WORDS; i++) if (words[at + i] !== key[i]) return false;
+    return true;
+  }
+
+  /** Where a record begins in {@link bytes}. */
+  offset(record: number): number {
+    return PACK_HEADER_BYTES + record * this.header.recordBytes;
+  }
+
+  /** True where a record's checksum is right. */
+  isSound(record: number): boolean {
+    const at = this.offset(record);
+    const end = at + KEY_BYTES + this.header.payloadBytes;
+    const bytes = this.#bytes;
+    const stored = (bytes[end]! | bytes[end + 1]! << 8 | bytes[end + 2]! << 16 |
+      bytes[end + 3]! << 24) >>> 0;
+    return recordCrc(bytes.subarray(at, end)) === stored;
+  }
+
+  /** Decodes a record after checking it; false where it is damaged. */
+  read(record: number, into: Float32Array, at: number): boolean {
+    if (!this.isSound(record)) return false;
+    const { codec, dimensions } = this.header;
+    return codec.decode(this.payload(record), dimensions, into, at);
+  }
+
+  /** A record's key, a view. */
+  key(record: number): Uint8Array {
+    const at = this.offset(record);
+    return this.#bytes.subarray(at, at + KEY_BYTES);
+  }
+
+  /** A record's payload, a view. */
+  payload(record: number): Uint8Array {
+    const at = this.offset(record) + KEY_BYTES;
+    return this.#bytes.subarray(at, at + this.header.payloadBytes);
+  }
+
+  isDeleted(record: number): boolean {
+    const deleted = this.#deleted;
+    return deleted !== null && (deleted[record >> 3]! & 1 << (record & 7)) !== 0;
+  }
+
+  /** How many records are deleted. */
+  deletedCount(): number {
+    let count = 0;
+    for (let record = 0; this.#deleted && record < this.count; record++) {
+      if (this.isDeleted(record)) count++;
+    }
+    return count;
+  }
+
+  /** The bitmap with more records deleted, to be written by the caller. */
+  withDeleted(records: Iterable<number>): Uint8Array {
+    const bitmap = this.#deleted?.slice() ?? new Uint8Array(Math.ceil(this.count / 8));
+    for (const record of records) bitmap[record >> 3]! |= 1 << (record & 7);
+    return bitmap;
+  }
+
+  /** Reads the bitmap of deleted records again; one of the wrong size counts as none. */
+  readDeleted(folderFd: number): void {
+    this.#deleted = readBitmap(
+      folderFd,
+      deletedName(this.number),
+      Math.ceil(this.count / 8),
+    );
+  }
+
+  /** True where the whole table is as it was written. Reads all of it. */
+  isTableSound(): boolean {
+    return tableCrc(this.#slots) === this.idxCrc;
+  }
+}
+
+function buildTable(words: Uint32Array, header: PackHeader): Uint8Array {
+  const { count, recordBytes, crc } = header;
+  const slots = new Uint32Array(slotsOf(count));
+  const bits = recordBitsOf(count);
+  for (let record = 0; record < count; record++) {
+    const at = (PACK_HEADER_BYTES + record * recordBytes) / 4;
+    enter(slots, words.subarray(at, at + 2), record, bits);
+  }
+  const bytes = new Uint8Array(IDX_HEADER_BYTES + slots.byteLength);
+  bytes.set(idxHeader(slots, count, crc));
+  bytes.set(new Uint8Array(slots.buffer), IDX_HEADER_BYTES);
+  return bytes;
+}
+
+function mapChecked<H>(
+  folderFd: number,
+  name: string,
+  headerBytes: number,
+  parse: (bytes: Uint8Array, sizeBytes: number) => H | null,
+): { header: H; mapping: Mapping } | null {
+  let fd: number;
+  try {
+    fd = openAt(folderFd, name, O_RDONLY | O_NOFOLLOW);
+  } catch (error) {
+    if (isSysError(error, "ENOENT", "ELOOP")) return null;
+    throw error;
+  }
+  return withFd(fd, () => {
+    const { sizeBytes } = fstat(fd, name);
+    const bytes = new Uint8Array(headerBytes);
+    // Sizes are checked against the header before anything is mapped: reading past the
+    // end of a mapped file kills the process.
+    if (pread(fd, bytes, 0) !== headerBytes) return null;
+    const header = parse(bytes, sizeBytes);
+    return header && { header, mapping: Mapping.ofFile(fd, sizeBytes) };
+  });
+}
+
+function readBitmap(
+  folderFd: number,
+  name: string,
+  sizeBytes: number,
+): Uint8Array | null {
+  let fd: number;
+  try {
+    fd = openAt(folderFd, name, O_RDONLY | O_NOFOLLOW);
+  } catch (error) {
+    if (isSysError(error, "ENOENT", "ELOOP")) return null;
+    throw error;
+  }
+  try {
+    const bitmap = new Uint8Array(sizeBytes);
+    const right = fstat(fd, name).sizeBytes === sizeBytes &&
+      pread(fd, bitmap, 0) === sizeBytes;
+    return right ? bitmap : null;
+  } finally {
+    close(fd);
+  }
+}

@@ -1,0 +1,135 @@
+/** Checkpoints: what a state file must say to bring back what was there. */
+import { OpError } from "../base/errors.ts";
+import type { Layout } from "../base/layout.ts";
+import { nearest } from "../base/nearest.ts";
+import { isObject, type Json } from "../dbus/value.ts";
+import type { Buses } from "./buses.ts";
+import { listFiles, readJson, removeFile, StateFiles, writeJson } from "./files.ts";
+import { type Desired, isUnknown } from "./model.ts";
+import { observe } from "./observe.ts";
+import type { StatePlugin } from "./plugins.ts";
+
+/** One checkpoint. */
+export interface Checkpoint {
+  readonly version: 1;
+  /** Time and a counter; sorts by time. */
+  readonly id: string;
+  /** ISO time. */
+  readonly time: string;
+  /** `apply`, `rollback`, `created`, ... */
+  readonly reason: string;
+  /** The resources it brings back, as a state document's `plugins`. */
+  readonly plugins: Desired;
+  /** What it could not read and so cannot bring back. */
+  readonly left_out: readonly string[];
+}
+
+/** How many are kept; older ones are removed as new ones are made. */
+export const KEPT_CHECKPOINTS = 200;
+const ID = /^[0-9]{8}T[0-9]{6}Z-[0-9]+$/;
+
+/** Makes a checkpoint durable, then forgets those beyond the limit. */
+export function writeCheckpoint(
+  layout: Layout,
+  reason: string,
+  plugins: Desired,
+  leftOut: readonly string[] = [],
+  now: Date = new Date(),
+): Checkpoint {
+  const { checkpoints } = new StateFiles(layout);
+  const names = listFiles(checkpoints, ".json");
+  const stamp = now.toISOString().replaceAll(/[-:]|\.\d+/g, "");
+  const same = names.filter((name) => name.startsWith(stamp)).length;
+  const checkpoint: Checkpoint = {
+    version: 1,
+    id: `${stamp}-${same + 1}`,
+    time: now.toISOString(),
+    reason,
+    plugins,
+    left_out: leftOut,
+  };
+  // It may hold what only root could read.
+  writeJson(`${checkpoints}/${checkpoint.id}.json`, checkpoint, 0o600);
+  for (const old of names.slice(0, Math.max(0, names.length + 1 - KEPT_CHECKPOINTS))) {
+    removeFile(`${checkpoints}/${old}`);
+  }
+  return checkpoint;
+}
+
+/** All checkpoints, oldest first. */
+export function listCheckpoints(layout: Layout): Checkpoint[] {
+  const { checkpoints } = new StateFiles(layout);
+  return listFiles(checkpoints, ".json").map((name) =>
+    readCheckpoint(layout, name.slice(0, -".json".length))
+  );
+}
+
+/**
+ * One checkpoint.
+ *
+ * @param id its id, or `latest`
+ * @throws {OpError} `no_checkpoint`
+ */
+export function readCheckpoint(layout: Layout, id: string): Checkpoint {
+  const { checkpoints } = new StateFiles(layout);
+  const ids = listFiles(checkpoints, ".json").map((name) => name.slice(0, -5));
+  const chosen = id === "latest" ? ids.at(-1) : id;
+  if (chosen === undefined || !ID.test(chosen) || !ids.includes(chosen)) {
+    const guess = nearest(id, ids);
+    throw new OpError("no_checkpoint", `There is no checkpoint ${JSON.stringify(id)}`, {
+      hint: guess ? `did you mean ${guess}?` : "see them: op-dbus checkpoint list",
+    });
+  }
+  const value = readJson(`${checkpoints}/${chosen}.json`);
+  if (!isObject(value) || value.version !== 1 || !isObject(value.plugins)) {
+    throw new OpError("bad_checkpoint", `The checkpoint ${chosen} cannot be read`, {
+      hint: "it was damaged; choose another: op-dbus checkpoint list",
+    });
+  }
+  return value as unknown as Checkpoint;
+}
+
+/**
+ * A checkpoint of the whole present state of plugins. What cannot be read or written back
+ * is left out, and named.
+ */
+export async function createCheckpoint(
+  layout: Layout,
+  plugins: readonly StatePlugin[],
+  buses: Buses,
+  options: { reason?: string; signal?: AbortSignal } = {},
+): Promise<Checkpoint> {
+  const { signal } = options;
+  const observed = await observe(plugins, buses, signal ? { signal } : {});
+  const { kept, leftOut } = restorable(plugins, observed);
+  return writeCheckpoint(layout, options.reason ?? "created", kept, leftOut);
+}
+
+/** Of what was observed what can be written back, and the names of the rest. */
+export function restorable(
+  plugins: readonly StatePlugin[],
+  observed: Desired,
+): { kept: Desired; leftOut: string[] } {
+  const kept: { [plugin: string]: { [state: string]: Json } } = {};
+  const leftOut: string[] = [];
+  for (const plugin of plugins) {
+    for (const [name, value] of Object.entries(observed[plugin.name] ?? {})) {
+      const state = plugin.mapping.states.get(name)!;
+      const fields = [...state.fields.values()].some((field) => field.write);
+      const canWrite = state.write ?? state.add ?? state.on ?? state.create ?? fields;
+      const known = canWrite ? withoutUnknown(value) : undefined;
+      if (known === undefined) leftOut.push(`${plugin.name}.${name}`);
+      else (kept[plugin.name] ??= {})[name] = known;
+    }
+  }
+  return { kept, leftOut };
+}
+
+function withoutUnknown(value: Json): Json | undefined {
+  if (isUnknown(value)) return undefined;
+  if (!isObject(value)) return value;
+  const entries = Object.entries(value).filter(([, child]) => !isUnknown(child));
+  return entries.length === 0 && Object.keys(value).length > 0
+    ? undefined
+    : Object.fromEntries(entries);
+}
