@@ -24,14 +24,14 @@ Deno.test("a file is hashed, and again when it changed, stamp or no stamp", asyn
   const bytes = new Uint8Array(100_000).fill(7);
   await Deno.writeFile(path, bytes);
   const sha256 = await digestOf(bytes);
+  await Deno.utime(path, 1_000_000, 1_000_000);
   await verify(path, sha256, stamps);
   const stamp = await Deno.readTextFile(`${stamps}/onnxruntime.verified`);
   assertTrue(stamp.startsWith(sha256));
   // The same size, and the old modification time set back: only ctime tells.
-  const before = await Deno.stat(path);
   bytes[500] = 8;
   await Deno.writeFile(path, bytes);
-  await Deno.utime(path, before.atime!, before.mtime!);
+  await Deno.utime(path, 1_000_000, 1_000_000);
   await assertRejects(() => verify(path, sha256, stamps), OpError, /its SHA-256 is/);
   await assertRejects(() => verify(path, sha256), OpError, /its SHA-256 is/);
   await Deno.writeFile(path, new Uint8Array());
