@@ -43,6 +43,9 @@ export const CONFIG_KEYS = {
   "snapshot.policy": text("default", "the policy of targets that name none"),
   "snapshot.ssh_config": path("", "ssh_config file for replicas over ssh"),
   "snapshot.default_targets": list(["cache"], "targets of rotate when none is named"),
+
+  "update.url": text("", "where `self update` finds releases; empty: the built-in place"),
+  "update.key": text("", "minisign key that signs releases; empty: the built-in key"),
 } as const;
 
 /** The rules of a retention policy; 0 or empty means the rule is not used. */

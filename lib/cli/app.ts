@@ -38,6 +38,7 @@ export const NOUNS: Readonly<Record<string, () => Promise<Route>>> = {
   key: async () => (await import("./key.ts")).key,
   sign: async () => (await import("./key.ts")).sign,
   "verify-signature": async () => (await import("./key.ts")).verifySignature,
+  self: async () => (await import("./self.ts")).self,
   help: async () => (await import("./help.ts")).help,
   completions: async () => (await import("./completions.ts")).completions,
   version: async () => (await import("./version.ts")).version,
