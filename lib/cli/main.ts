@@ -18,8 +18,8 @@ import { placeGlobals, usageText } from "./usage.ts";
 export async function main(args: readonly string[]): Promise<number> {
   if (args[0] === COMPLETE_WORD) return await completeForShell(args.slice(1));
   const controller = new AbortController();
-  const session: Session = { signal: controller.signal };
   const release = stopOnSignals(controller);
+  const session: Session = { signal: controller.signal, releaseSignals: release };
   const fallback = outputFor({
     json: args.includes("--json"),
     verbose: args.includes("--verbose") || args.includes("-v"),
@@ -87,5 +87,5 @@ function stopOnSignals(controller: AbortController): () => void {
     Deno.addSignalListener(signal, handler);
     return () => Deno.removeSignalListener(signal, handler);
   });
-  return () => handlers.forEach((remove) => remove());
+  return () => handlers.splice(0).forEach((remove) => remove());
 }
