@@ -28,3 +28,12 @@ export function sendDatagram(path: string, bytes: Uint8Array<ArrayBuffer>): void
     checkSize(sent, "sendto", path);
   });
 }
+
+const CLOCK_MONOTONIC = 1;
+
+/** CLOCK_MONOTONIC, microseconds, as clock_gettime(2) tells it. */
+export function monotonicUs(): number {
+  const time = new BigInt64Array(2);
+  check(sys.clock_gettime(CLOCK_MONOTONIC, time), "clock_gettime");
+  return Number(time[0]! * 1_000_000n + time[1]! / 1000n);
+}

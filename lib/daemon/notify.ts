@@ -3,7 +3,7 @@
  *
  * Source: sd_notify(3), sd_listen_fds(3), sd_watchdog_enabled(3).
  */
-import { sendDatagram } from "../../ffi/unix_datagram.ts";
+import { monotonicUs, sendDatagram } from "../../ffi/unix_datagram.ts";
 
 type Environment = (name: string) => string | undefined;
 
@@ -24,9 +24,9 @@ export class Notifier {
     sendDatagram(this.#socket, new TextEncoder().encode(lines.join("\n") + "\n"));
   }
 
-  /** @param monotonicUs CLOCK_MONOTONIC, which RELOADING must carry */
-  reloading(monotonicUs: number): void {
-    this.send("RELOADING=1", `MONOTONIC_USEC=${Math.round(monotonicUs)}`);
+  /** A reload begins; READY ends it. */
+  reloading(): void {
+    this.send("RELOADING=1", `MONOTONIC_USEC=${monotonicUs()}`);
   }
 
   /** Half the watchdog's time, in ms; null where there is no watchdog. */

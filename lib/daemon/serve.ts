@@ -259,7 +259,7 @@ export class Service {
   /** Reads configuration and plugins again. What needs a restart says so. */
   reload(): void {
     const { log } = this.options;
-    this.#notifier.reloading(performance.now() * 1000);
+    this.#notifier.reloading();
     try {
       const before = this.#config;
       this.#config = this.options.config();
