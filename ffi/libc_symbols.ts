@@ -115,6 +115,15 @@ export const LIBC_SYMBOLS = {
   sched_getaffinity: { parameters: ["i32", "usize", "buffer"], result: "i32" },
   /** int sched_getcpu(void) */
   sched_getcpu: { parameters: [], result: "i32" },
+  /** int clock_gettime(clockid_t clock, struct timespec *ts) */
+  clock_gettime: { parameters: ["i32", "buffer"], result: "i32" },
+  /** int socket(int domain, int type, int protocol) */
+  socket: { parameters: ["i32", "i32", "i32"], result: "i32" },
+  /** ssize_t sendto(int fd, const void *buf, size_t, int flags, const sockaddr *, socklen_t) */
+  sendto: {
+    parameters: ["i32", "buffer", "usize", "i32", "buffer", "u32"],
+    result: "isize",
+  },
   /** long sysconf(int name) */
   sysconf: { parameters: ["i32"], result: "i64" },
   /** uid_t geteuid(void) */
