@@ -40,6 +40,19 @@ export const CONFIG_KEYS = {
   "cache.arena_size": size("256M", "memory for decoded vectors; 0 for none"),
   "cache.compact_threshold": integer(10_000, "loose files that start a compaction"),
 
+  "placement.strategy": text(
+    "local",
+    "node for hot vectors: local, most-memory, round-robin, interleave, node:N, off",
+  ),
+  "placement.policy": text("auto", "how strictly memory stays there; auto: bind", [
+    "auto",
+    "bind",
+    "preferred",
+    "interleave",
+    "default",
+  ]),
+  "placement.pin_threads": flag(true, "keep threads on CPUs that share a cache there"),
+
   "snapshot.policy": text("default", "the policy of targets that name none"),
   "snapshot.ssh_config": path("", "ssh_config file for replicas over ssh"),
   "chain.snapshot_every": text(

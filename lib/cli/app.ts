@@ -25,6 +25,7 @@ export const NOUNS: Readonly<Record<string, () => Promise<Route>>> = {
   cache: async () => (await import("./cache.ts")).cache,
   chain: async () => (await import("./chain.ts")).chain,
   model: async () => (await import("./model.ts")).model,
+  numa: async () => (await import("./numa.ts")).numa,
   snapshot: async () => (await import("./snapshot.ts")).snapshot,
   plugin: async () => (await import("./plugin.ts")).plugin,
   query: async () => (await import("./state.ts")).query,
