@@ -4,8 +4,8 @@ import { listSubvolumes } from "../../ffi/btrfs_list.ts";
 import { isSysError } from "../../ffi/errno.ts";
 import { withFd } from "../../ffi/files.ts";
 import { asOpError, DifferenceError, InputError } from "../base/errors.ts";
-import { fileSystemName, makeFolders, onBtrfs } from "../base/root.ts";
-import { isLeftover, type Remote, type Replica, type Shipment } from "./replica.ts";
+import { fileSystemName, onBtrfs } from "../base/root.ts";
+import type { Remote, Replica, Shipment } from "./replica.ts";
 
 /**
  * @param folder absolute path; made where it is missing
@@ -60,25 +60,8 @@ async function receiveInto(
   chunks: AsyncIterable<Uint8Array>,
   { name, uuid, signal }: Shipment,
 ): Promise<Remote> {
-  makeFolders(folder);
-  const left = listReplicas(folder).find((one) => isLeftover(one, name));
-  if (left) withFd(openFolder(folder), (fd) => deleteSubvolume(fd, name));
-  const [{ receiveStream }, { HOST_POLICY }, { HOST_LIMITS }, parents, { chunksSource }] =
-    await Promise.all([
-      import("../stream/receive.ts"),
-      import("../stream/policy.ts"),
-      import("../stream/limits.ts"),
-      import("../stream/parents.ts"),
-      import("../stream/source.ts"),
-    ]);
-  await receiveStream(chunksSource(chunks, name), {
-    folder,
-    name,
-    policy: HOST_POLICY,
-    limits: HOST_LIMITS,
-    parent: parents.parentsInFolder(folder),
-    ...(signal && { signal }),
-  });
+  const { receiveSnapshot } = await import("./receive.ts");
+  await receiveSnapshot(folder, { name, chunks, ...(signal && { signal }) });
   return proveReceived(listReplicas(folder), name, uuid, folder);
 }
 

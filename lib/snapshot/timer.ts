@@ -106,7 +106,6 @@ function serviceFile({ name, about, command }: TimerSpec): TimerFile {
     "# Written by op-dbus snapshot install-timer.",
     "[Unit]",
     `Description=${about}`,
-    "Documentation=man:op-dbus(1)",
     "",
     "[Service]",
     "Type=oneshot",

@@ -11,6 +11,9 @@ const DTYPES = { fp32: "fp32", int8: "q8" } as const;
 /** Batch size that transformers.js's own documentation uses. */
 const PEER_BATCH = 32;
 
+/** Pause between peers. */
+const SETTLE_MS = 30;
+
 /** A root with both models in it, and the same as transformers.js wants them. */
 interface Place {
   readonly root: string;
@@ -60,6 +63,8 @@ async function inTurn(
   const times: number[][] = peers.map(() => []);
   for (let round = -1; round < rounds; round++) {
     for (const [i, peer] of peers.entries()) {
+      // Threads of the one before may still be spinning.
+      await new Promise((resolve) => setTimeout(resolve, SETTLE_MS));
       const { ms } = await peer.ask(request);
       if (round >= 0) times[i]!.push(ms);
     }
@@ -84,7 +89,7 @@ async function runs(
     for (const batch of [1, 32]) {
       for (const columns of [16, 64, 128]) {
         // About as many tokens for every case: the small ones need more rounds.
-        const budget = device === "cpu" ? 12_000 : 3_000;
+        const budget = device === "cpu" ? 6_000 : 2_000;
         const count = Math.min(41, Math.floor(budget / (batch * columns)) * 2 + 3);
         const request = { op: "run", rows: batch, columns };
         const [a, b] = await inTurn([ours, theirs], request, count);
