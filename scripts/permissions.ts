@@ -38,8 +38,10 @@ export const PERMISSIONS: readonly Permission[] = [
     reason: "D-Bus authentication (uid), doctor's report, memory limits",
   },
   {
-    flag: "--allow-run=mkfs.btrfs,/usr/sbin/mkfs.btrfs,/sbin/mkfs.btrfs",
-    reason: "`init --loopback` formats its image with it; nothing else is ever started",
+    flag: "--allow-run=mkfs.btrfs,/usr/sbin/mkfs.btrfs,/sbin/mkfs.btrfs,ssh,/usr/bin/ssh",
+    reason:
+      "`init --loopback` formats its image with mkfs.btrfs, `snapshot send` reaches " +
+      "other hosts by ssh; nothing else is ever started",
   },
 ];
 

@@ -41,6 +41,7 @@ export const CONFIG_KEYS = {
   "cache.compact_threshold": integer(10_000, "loose files that start a compaction"),
 
   "snapshot.policy": text("default", "the policy of targets that name none"),
+  "snapshot.ssh_config": path("", "ssh_config file for replicas over ssh"),
   "snapshot.default_targets": list(["cache"], "targets of rotate when none is named"),
 } as const;
 
@@ -74,4 +75,12 @@ export const CONFIG_TABLES = {
     allow_nested: flag(false, "snapshot it although it holds nested subvolumes"),
   },
   "snapshot.policies": POLICY_FIELDS,
+  "snapshot.replicas": {
+    to: text("", "where to: a folder on another btrfs, or ssh://user@host/path"),
+    targets: list([], "what to send there; default snapshot.default_targets"),
+    policy: text("", "name of the policy that prunes there; empty: nothing is pruned"),
+    command: text("", "the command there, when it is not op-dbus or btrfs"),
+    limit: size("0", "bytes per second; 0: as fast as it goes"),
+    verify: flag(true, "compare the contents after sending"),
+  },
 } as const;

@@ -223,5 +223,6 @@ class Packer implements Disposable {
   [Symbol.dispose](): void {
     // Opened by packFolder for this object alone.
     close(this.#fd);
+    this.#encoder[Symbol.dispose]();
   }
 }

@@ -21,17 +21,17 @@ const loaded = new Map<string, Promise<NativeRuntime>>();
 /**
  * Loads ONNX Runtime; once per process and path.
  *
- * @param named see {@link nativeLibrary}
+ * @param named see {@link nativeLibrary}, like `stampFolder`
  * @throws {OpError} when it is missing, damaged, too old or does not load here
  */
-export function loadNative(named: string): Promise<NativeRuntime> {
+export function loadNative(named: string, stampFolder?: string): Promise<NativeRuntime> {
   let runtime = loaded.get(named);
-  if (!runtime) loaded.set(named, runtime = open(named));
+  if (!runtime) loaded.set(named, runtime = open(named, stampFolder));
   return runtime;
 }
 
-async function open(named: string): Promise<NativeRuntime> {
-  using library = await nativeLibrary(named);
+async function open(named: string, stampFolder?: string): Promise<NativeRuntime> {
+  using library = await nativeLibrary(named, stampFolder);
   try {
     return { runtime: new OnnxRuntime(library.path), origin: library.origin };
   } catch (error) {
