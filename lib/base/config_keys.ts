@@ -40,7 +40,21 @@ export const CONFIG_KEYS = {
   "cache.arena_size": size("256M", "memory for decoded vectors; 0 for none"),
   "cache.compact_threshold": integer(10_000, "loose files that start a compaction"),
 
+  "placement.strategy": text(
+    "local",
+    "node for hot vectors: local, most-memory, round-robin, interleave, node:N, off",
+  ),
+  "placement.policy": text("auto", "how strictly memory stays there; auto: bind", [
+    "auto",
+    "bind",
+    "preferred",
+    "interleave",
+    "default",
+  ]),
+  "placement.pin_threads": flag(true, "keep threads on CPUs that share a cache there"),
+
   "snapshot.policy": text("default", "the policy of targets that name none"),
+  "snapshot.ssh_config": path("", "ssh_config file for replicas over ssh"),
   "chain.snapshot_every": text(
     "1h",
     "snapshots of the chain: off, operation (after each change), or a duration",
@@ -78,6 +92,9 @@ export const CONFIG_KEYS = {
   "serve.redis.expire": duration("0", "what is kept there so long unused may go"),
 
   "snapshot.default_targets": list(["cache"], "targets of rotate when none is named"),
+
+  "update.url": text("", "where `self update` finds releases; empty: the built-in place"),
+  "update.key": text("", "minisign key that signs releases; empty: the built-in key"),
 } as const;
 
 /** The rules of a retention policy; 0 or empty means the rule is not used. */
@@ -110,4 +127,12 @@ export const CONFIG_TABLES = {
     allow_nested: flag(false, "snapshot it although it holds nested subvolumes"),
   },
   "snapshot.policies": POLICY_FIELDS,
+  "snapshot.replicas": {
+    to: text("", "where to: a folder on another btrfs, or ssh://user@host/path"),
+    targets: list([], "what to send there; default snapshot.default_targets"),
+    policy: text("", "name of the policy that prunes there; empty: nothing is pruned"),
+    command: text("", "the command there, when it is not op-dbus or btrfs"),
+    limit: size("0", "bytes per second; 0: as fast as it goes"),
+    verify: flag(true, "compare the contents after sending"),
+  },
 } as const;

@@ -8,6 +8,8 @@ import { Output } from "./output.ts";
 /** One run of one command. */
 export class Context {
   readonly out: Output;
+  /** Set by a command that must live on when its terminal goes away, to undo its work. */
+  survivesHangUp = false;
   #config: Config | undefined;
   readonly #cleanups: (() => void)[] = [];
 

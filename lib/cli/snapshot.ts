@@ -1,25 +1,23 @@
 /** op-dbus snapshot */
-import { formatAge } from "../base/units.ts";
 import { command, group } from "./command.ts";
 import { confirm } from "./confirm.ts";
-import type { Context } from "./context.ts";
-import { argument, DRY_RUN, durationFlag, textFlag, toggle, YES } from "./flags.ts";
-import { table } from "./table.ts";
-
-const TARGET = textFlag("What to snapshot (default: cache)", "TARGET");
-const DEFAULT_TARGET = "cache";
-
-interface TargetFlag {
-  readonly target?: string;
-}
-
-/** The target that a command names. */
-async function target(context: Context, { target }: TargetFlag) {
-  const { findTarget } = await import("../snapshot/target.ts");
-  const { requireRoot } = await import("../base/root.ts");
-  requireRoot(context.layout.root);
-  return findTarget(context.layout, context.config, target ?? DEFAULT_TARGET);
-}
+import { argument, DRY_RUN, toggle, YES } from "./flags.ts";
+import {
+  findTargetFor,
+  FOLDER,
+  lockOptions,
+  TARGET,
+  type TargetFlag,
+  tellNotes,
+  WAIT,
+} from "./snapshot_common.ts";
+import { hold, release } from "./snapshot_hold.ts";
+import { list } from "./snapshot_list.ts";
+import { replicate } from "./snapshot_replicate.ts";
+import { cat, diff, restore, verify } from "./snapshot_restore.ts";
+import { plan, prune, rotate } from "./snapshot_rotate.ts";
+import { receive, send } from "./snapshot_send.ts";
+import { installTimer } from "./snapshot_timer.ts";
 
 const create = command<TargetFlag & { allowNested?: boolean; wait?: number }>({
   brief: "Take a read-only snapshot",
@@ -27,16 +25,15 @@ const create = command<TargetFlag & { allowNested?: boolean; wait?: number }>({
   flags: {
     target: TARGET,
     allowNested: toggle("Also when nested subvolumes will be missing in it"),
-    wait: durationFlag("Wait this long for another op-dbus to finish"),
+    wait: WAIT,
   },
   async run(context, flags) {
     const { createSnapshot } = await import("../snapshot/create.ts");
-    const made = await createSnapshot(await target(context, flags), {
+    const made = await createSnapshot(await findTargetFor(context, flags), {
       ...(flags.allowNested && { allowNested: true }),
-      ...(flags.wait !== undefined && { waitMs: flags.wait }),
-      signal: context.signal,
+      ...lockOptions(context, flags.wait),
     });
-    for (const note of made.notes) context.out.warn(note);
+    tellNotes(context, made.notes);
     const { name, path, uuid, timeMs } = made;
     context.out.result(
       { target: made.target, name, path, uuid, time: new Date(timeMs).toISOString() },
@@ -45,68 +42,84 @@ const create = command<TargetFlag & { allowNested?: boolean; wait?: number }>({
   },
 });
 
-const list = command<TargetFlag>({
-  brief: "List the snapshots, oldest first",
-  examples: ["op-dbus snapshot list", "op-dbus snapshot list --target state --json"],
-  flags: { target: TARGET },
-  async run(context, flags) {
-    const { listFound } = await import("../snapshot/found.ts");
-    const found = listFound(await target(context, flags));
-    const nowMs = Date.now();
-    const snapshots = found.map(({ name, path, timeMs, holds, problem }) => ({
-      name,
-      path,
-      time: timeMs === null ? null : new Date(timeMs).toISOString(),
-      holds: holds.map(({ tag }) => tag),
-      problem,
-    }));
-    context.out.result({ snapshots }, () =>
-      found.length === 0 ? "No snapshots" : table(
-        ["NAME", "AGE", "HELD", "NOTE"],
-        found.map(({ name, timeMs, holds, problem }) => [
-          name,
-          timeMs === null ? "?" : formatAge(nowMs - timeMs),
-          holds.map(({ tag }) => tag).join(", "),
-          problem ?? "",
-        ]),
-      ));
-  },
-});
-
 interface DeleteFlags extends TargetFlag {
+  readonly folder?: string;
   readonly force?: boolean;
   readonly yes?: boolean;
   readonly dryRun?: boolean;
+  readonly wait?: number;
 }
 
-const remove = command<DeleteFlags, [string]>({
-  brief: "Delete one snapshot",
-  examples: ["op-dbus snapshot delete cache@2025-01-15-10:00"],
+const remove = command<DeleteFlags, string[]>({
+  brief: "Delete snapshots by name",
+  description:
+    "What is held is not deleted; what op-dbus does not recognise only by force.",
+  examples: [
+    "op-dbus snapshot delete cache@2025-01-15-10:00",
+    "op-dbus snapshot delete --folder /backup cache@2025-01-15-10:00 --yes",
+  ],
   flags: {
     target: TARGET,
+    folder: FOLDER,
     force: toggle("Also one that op-dbus does not recognise as its own"),
     dryRun: DRY_RUN,
     yes: YES,
+    wait: WAIT,
   },
-  positional: { kind: "tuple", parameters: [argument("Name of the snapshot", "NAME")] },
-  async run(context, flags, name) {
-    const { deleteSnapshot, findSnapshot } = await import("../snapshot/remove.ts");
-    const of = await target(context, flags);
-    const found = findSnapshot(of, name);
+  positional: {
+    kind: "array",
+    parameter: argument("Name of the snapshot", "NAME"),
+    minimum: 1,
+  },
+  async run(context, flags, ...names) {
+    const { deleteSnapshot, deleteReceived, findSnapshot } = await import(
+      "../snapshot/remove.ts"
+    );
+    const { folder } = flags,
+      options = {
+        ...lockOptions(context, flags.wait),
+        ...(flags.force && { force: true }),
+      };
+    const work = await Promise.all(names.map(async (name) => {
+      if (folder !== undefined) {
+        return {
+          path: `${folder}/${name}`,
+          run: () => deleteReceived(folder, name, flags.force),
+        };
+      }
+      const target = await findTargetFor(context, flags, name);
+      const { path } = findSnapshot(target, name);
+      return { path, run: () => deleteSnapshot(target, name, options) };
+    }));
+    const paths = work.map(({ path }) => path);
     if (!flags.dryRun) {
-      await confirm(context, `Delete the snapshot ${found.name}`, flags.yes ?? false);
-      await deleteSnapshot(of, name, { ...(flags.force && { force: true }) });
+      const what = paths.length === 1 ? paths[0] : `${paths.length} snapshots`;
+      await confirm(context, `Delete ${what}`, flags.yes ?? false);
+      for (const { run } of work) await run();
     }
     const verb = flags.dryRun ? "Would delete" : "Deleted";
     context.out.result(
-      { name: found.name, path: found.path, dry_run: flags.dryRun ?? false },
-      () => `${verb} ${found.path}`,
+      { deleted: paths, dry_run: flags.dryRun ?? false },
+      () => paths.map((path) => `${verb} ${path}`).join("\n"),
     );
   },
 });
 
-export const snapshot = group("Take, list and delete snapshots", {
+export const snapshot = group("Take, rotate, restore and replicate snapshots", {
   create,
   list,
+  rotate,
+  prune,
+  plan,
+  restore,
+  cat,
+  diff,
+  verify,
+  hold,
+  release,
   delete: remove,
+  send,
+  receive,
+  replicate,
+  "install-timer": installTimer,
 });

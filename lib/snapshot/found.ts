@@ -22,7 +22,10 @@ export interface Found {
 }
 
 /** What {@link listFound} looks at. */
-export type Listed = Pick<Target, "path" | "folder" | "prefix">;
+export interface Listed extends Pick<Target, "path" | "folder"> {
+  /** Null takes whatever each name begins with: for a folder of received snapshots. */
+  readonly prefix: string | null;
+}
 
 /** `lxc@v1.2.0`: a plugin's version, which belongs to lib/plugin. */
 const VERSION = /@v\d/;
@@ -45,7 +48,8 @@ export function listFound(target: Listed, received = false): Found[] {
     const name = new TextDecoder().decode(bytes);
     if (VERSION.test(name) || name.startsWith(".")) continue;
     if (target.folder.endsWith("/@plugin-snapshots") && !belongs(target, name)) continue;
-    const timeMs = snapshotTime(target.prefix, name);
+    const prefix = target.prefix ?? name.slice(0, Math.max(0, name.indexOf("@")));
+    const timeMs = snapshotTime(prefix, name);
     found.push({
       name,
       path: `${target.folder}/${name}`,

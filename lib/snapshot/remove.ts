@@ -41,13 +41,35 @@ export async function deleteSnapshot(
   using _lock = await lockTarget(target, options);
   const found = findSnapshot(target, name);
   if (found.holds.length > 0) throw held(found);
-  if (found.problem !== null && !options.force) {
-    throw new OpError("not_ours", `Cannot delete ${found.name}: ${found.problem}`, {
-      hint: "look at it, then delete it with --force if you are sure",
-    });
-  }
+  if (found.problem !== null && !options.force) throw notOurs(found);
   deleteFound(target.folder, found);
   return found;
+}
+
+/**
+ * Deletes a received snapshot from a folder of replicas.
+ *
+ * @param force also one that was not received
+ * @throws {InputError} `no_snapshot`; {OpError} `held`, `not_ours`
+ */
+export function deleteReceived(folder: string, name: string, force = false): Found {
+  const found = listFound({ path: "", folder, prefix: null }, true)
+    .find((one) => one.name === name);
+  if (!found) {
+    throw new InputError("no_snapshot", `Cannot find ${name} in ${folder}`, {
+      hint: `list them with: op-dbus snapshot list --folder ${folder}`,
+    });
+  }
+  if (found.holds.length > 0) throw held(found);
+  if (found.problem !== null && !force) throw notOurs(found);
+  deleteFound(folder, found);
+  return found;
+}
+
+function notOurs(found: Found): OpError {
+  return new OpError("not_ours", `Cannot delete ${found.name}: ${found.problem}`, {
+    hint: "look at it, then delete it with --force if you are sure",
+  });
 }
 
 /** The error of whoever would delete a held snapshot. */

@@ -110,13 +110,14 @@ export function asCandidate({ name, timeMs, holds, problem }: Found): Candidate 
   return { name, timeMs, holds: holds.map(({ tag }) => tag), problem };
 }
 
-function clockOf(found: readonly Found[], nowMs: number): string | null {
+/** Why the clock is not trusted, by what was found; null when it is. */
+export function clockOf(found: readonly Found[], nowMs: number): string | null {
   const ours = found.filter(({ problem }) => problem === null);
   return clockProblem(ours.map(({ info }) => info.otimeMs), nowMs);
 }
 
-/** The caller holds the lock. */
-async function pruneUnlocked(
+/** {@link prune} for who holds the lock already. */
+export async function pruneUnlocked(
   target: Target,
   policy: Policy,
   options: RotateOptions & { readonly nowMs: number },

@@ -131,3 +131,20 @@ export function allTargets(layout: Layout, config: Settings): Target[] {
   const names = [...AREA_TARGETS, ...plugins, ...config.table("snapshot.targets").keys()];
   return [...new Set(names)].map((name) => findTarget(layout, config, name));
 }
+
+/**
+ * The target that a snapshot's name belongs to: `state@2025-...` is one of `state`,
+ * `lxc@2025-...` one of `plugin-lxc`.
+ *
+ * @returns null when no target has that prefix
+ */
+export function targetOfName(
+  layout: Layout,
+  config: Settings,
+  name: string,
+): Target | null {
+  const at = name.indexOf("@");
+  if (at < 0) return null;
+  const prefix = name.slice(0, at);
+  return allTargets(layout, config).find((target) => target.prefix === prefix) ?? null;
+}

@@ -1,0 +1,72 @@
+/** Receiving a snapshot of a host of ours into a folder of replicas. */
+import { deleteSubvolume, openFolder } from "../../ffi/btrfs.ts";
+import { withFd } from "../../ffi/files.ts";
+import { DifferenceError, InputError } from "../base/errors.ts";
+import { fileSystemName, makeFolders, onBtrfs } from "../base/root.ts";
+import { HOST_LIMITS } from "../stream/limits.ts";
+import { parentsInFolder } from "../stream/parents.ts";
+import { HOST_POLICY } from "../stream/policy.ts";
+import { receiveStream } from "../stream/receive.ts";
+import { chunksSource, fileSource } from "../stream/source.ts";
+import { type Found, listFound } from "./found.ts";
+
+/** What to receive. */
+export interface ReceiveSnapshotOptions {
+  /** Its name there; default the stream's own. */
+  readonly name?: string;
+  /** The stream, from a file by absolute path or as it comes. */
+  readonly file?: string;
+  readonly chunks?: AsyncIterable<Uint8Array>;
+  readonly signal?: AbortSignal;
+}
+
+/**
+ * Receives one snapshot. A writable leftover of a stock `btrfs receive` that was cut off
+ * under the same name is thrown away first.
+ *
+ * @param folder absolute path; made where it is missing
+ * @throws {InputError} `not_btrfs`, StreamError for a damaged stream, OpError `exists`
+ */
+export async function receiveSnapshot(
+  folder: string,
+  options: ReceiveSnapshotOptions,
+): Promise<Found> {
+  if (!onBtrfs(folder)) {
+    throw new InputError(
+      "not_btrfs",
+      `Cannot receive into ${folder}: it is on ${fileSystemName(folder)}, not btrfs`,
+      { hint: "name a folder on btrfs; op-dbus init --loopback 2G makes one" },
+    );
+  }
+  makeFolders(folder);
+  if (options.name !== undefined) dropLeftover(folder, options.name);
+  const source = options.file !== undefined
+    ? fileSource(options.file)
+    : chunksSource(options.chunks ?? nothing(), "standard input");
+  const { path } = await receiveStream(source, {
+    folder,
+    ...(options.name !== undefined && { name: options.name }),
+    policy: HOST_POLICY,
+    limits: HOST_LIMITS,
+    parent: parentsInFolder(folder),
+    ...(options.signal && { signal: options.signal }),
+  });
+  const found = listReceived(folder).find((one) => one.path === path);
+  if (found?.info.readOnly && found.info.receivedUuid !== null) return found;
+  throw new DifferenceError("not_received", `Cannot confirm ${path} after receiving it`, {
+    hint: "receiving needs root and btrfs; remove what is there and send again",
+  });
+}
+
+async function* nothing(): AsyncGenerator<Uint8Array, void> {}
+
+/** The snapshots of a folder of replicas. */
+export function listReceived(folder: string): Found[] {
+  return listFound({ path: "", folder, prefix: null }, true);
+}
+
+function dropLeftover(folder: string, name: string): void {
+  const left = listReceived(folder).find((one) => one.name === name);
+  if (!left || left.info.readOnly || left.info.receivedUuid !== null) return;
+  withFd(openFolder(folder), (fd) => deleteSubvolume(fd, name));
+}

@@ -1,0 +1,283 @@
+/**
+ * replicate: snapshot, send to every receiving side, prune on all of them. What one side
+ * misses, by failing or being away, the next run brings; the newest snapshot that both
+ * sides have is held until a newer one is there.
+ */
+import { asOpError, DifferenceError, type OpError } from "../base/errors.ts";
+import { acquireLock } from "../base/lock.ts";
+import { sendChunks } from "../stream/send.ts";
+import { type Created, createUnlocked, lockTarget } from "./create.ts";
+import { decide } from "./decide.ts";
+import { estimateSend } from "./diff.ts";
+import { fanOut } from "./fan_out.ts";
+import { type Found, listFound } from "./found.ts";
+import { addHold, removeHolds } from "./holds.ts";
+import { paced } from "./pace.ts";
+import type { Policy } from "./policy.ts";
+import {
+  newestCommon,
+  type Remote,
+  remoteCandidate,
+  type Replica,
+  type Step,
+  stepsTo,
+  streamUuid,
+} from "./replica.ts";
+import { pruneUnlocked, type Rotated, type RotateOptions } from "./rotate.ts";
+import { discardStale } from "./stale.ts";
+import type { Target } from "./target.ts";
+
+/** How to replicate. */
+export interface ReplicateOptions extends RotateOptions {
+  /** Takes a snapshot first. Default true. */
+  readonly create?: boolean;
+  /** Sends up to this snapshot only; default the newest. */
+  readonly only?: string;
+  /** Sends in full although there is a common one. */
+  readonly full?: boolean;
+  /** Prunes here; absent: not. */
+  readonly policy?: Policy;
+  /** Prunes there; absent: not. */
+  readonly remotePolicy?: Policy;
+  /** Compares the digests of both contents. Default true. */
+  readonly verify?: boolean;
+  /** Bytes per second; absent: as fast as it goes. */
+  readonly limit?: number;
+  /** Bytes sent of one snapshot, and about how many there will be. */
+  readonly progress?: (name: string, bytes: number, estimate: number) => void;
+}
+
+/** One snapshot that was sent. */
+export interface Sent {
+  readonly name: string;
+  /** The one that it was sent as a difference to; null for a full stream. */
+  readonly parent: string | null;
+  /** Bytes of stream, before compression on the wire. */
+  readonly bytes: number;
+  /** The contents were compared; false where the other side cannot tell. */
+  readonly verified: boolean;
+}
+
+/** What happened to one receiving side. */
+export interface Outcome {
+  readonly replica: string;
+  readonly sent: readonly Sent[];
+  readonly deleted: readonly string[];
+  /** Why it did not come to its end. */
+  readonly error: OpError | null;
+}
+
+/** What a run did. */
+export interface Replicated {
+  readonly target: string;
+  readonly created: Created | null;
+  readonly outcomes: readonly Outcome[];
+  readonly pruned: Rotated | null;
+  readonly notes: readonly string[];
+}
+
+/** One receiving side in the course of a run. */
+interface Course {
+  readonly replica: Replica;
+  steps: Step[];
+  readonly sent: Sent[];
+  deleted: string[];
+  error: OpError | null;
+}
+
+const holdTag = (replica: Replica) => `replica ${replica.label}`;
+
+/**
+ * Brings what is missing to every replica. A replica that fails does not stop the others.
+ *
+ * @throws {LockedError} while another run replicates the target
+ */
+export async function replicate(
+  target: Target,
+  replicas: readonly Replica[],
+  options: ReplicateOptions = {},
+): Promise<Replicated> {
+  const nowMs = options.nowMs ?? Date.now();
+  const { created, notes } = await takeSnapshot(target, { ...options, nowMs });
+  using _run = await acquireLock(`${target.lock}.replicate`, options);
+  const courses = await plan(target, replicas, options);
+  for (const group of grouped(courses)) {
+    for (const step of group[0]!.steps) {
+      options.signal?.throwIfAborted();
+      await ship(target, step, group.filter(({ error }) => error === null), options);
+    }
+  }
+  const pruned = await pruneHere(target, { ...options, nowMs });
+  if (options.remotePolicy) {
+    for (const course of courses) await pruneThere(target, course, options, nowMs);
+  }
+  return {
+    target: target.name,
+    created,
+    outcomes: courses.map(({ replica, sent, deleted, error }) => ({
+      replica: replica.label,
+      sent,
+      deleted,
+      error,
+    })),
+    pruned,
+    notes: [...notes, ...pruned?.notes ?? []],
+  };
+}
+
+async function takeSnapshot(target: Target, options: ReplicateOptions) {
+  using _lock = await lockTarget(target, options);
+  const notes = discardStale(target);
+  if (options.create === false) return { created: null, notes };
+  const created = await createUnlocked(target, options);
+  return { created, notes: [...notes, ...created.notes] };
+}
+
+async function pruneHere(
+  target: Target,
+  options: ReplicateOptions & { readonly nowMs: number },
+): Promise<Rotated | null> {
+  if (!options.policy) return null;
+  using _lock = await lockTarget(target, options);
+  return await pruneUnlocked(target, options.policy, options);
+}
+
+/** Asks every side what it has. */
+async function plan(
+  target: Target,
+  replicas: readonly Replica[],
+  options: ReplicateOptions,
+): Promise<Course[]> {
+  const found = listFound(target), only = options.only ?? null;
+  return await Promise.all(replicas.map(async (replica): Promise<Course> => {
+    const course: Course = { replica, steps: [], sent: [], deleted: [], error: null };
+    try {
+      const remotes = options.full ? [] : await replica.list(options.signal);
+      course.steps = stepsTo(found, remotes, only);
+    } catch (error) {
+      course.error = asOpError(error);
+    }
+    return course;
+  }));
+}
+
+/** Sides that lack the same: they are served in one pass. */
+function grouped(courses: readonly Course[]): Course[][] {
+  const key = ({ steps }: Course) =>
+    steps.map((s) => `${s.parent?.name ?? ""}>${s.snapshot.name}`).join("\n");
+  const able = courses.filter(({ error }) => error === null);
+  return Object.values(Object.groupBy(able, key)) as Course[][];
+}
+
+async function ship(
+  target: Target,
+  { snapshot, parent }: Step,
+  courses: readonly Course[],
+  options: ReplicateOptions,
+): Promise<void> {
+  if (courses.length === 0) return;
+  for (const { replica } of courses) {
+    addHold(target.folder, snapshot.name, holdTag(replica), Date.now());
+  }
+  const aborting = options.signal && { signal: options.signal };
+  const estimate = options.progress
+    ? await estimateSend(snapshot.path, parent?.path ?? null, options.signal)
+    : 0;
+  let bytes = 0;
+  const chunks = paced(
+    sendChunks(snapshot.path, {
+      ...(parent && { parent: parent.path }),
+      compressed: courses.every((c) => c.replica.takesCompressed) ? "auto" : "never",
+      ...aborting,
+    }),
+    {
+      ...(options.limit !== undefined && { limit: options.limit }),
+      ...aborting,
+      progress(now) {
+        bytes = now;
+        options.progress?.(snapshot.name, now, estimate);
+      },
+    },
+  );
+  const what = { name: snapshot.name, uuid: streamUuid(snapshot.info), ...aborting };
+  const results = await fanOut(
+    chunks,
+    courses.map(({ replica }) => (lane) => replica.receive(lane, what)),
+  );
+  options.signal?.throwIfAborted();
+  const digest = digestOnce(snapshot, options);
+  for (const [i, result] of results.entries()) {
+    await settle(target, courses[i]!, snapshot, parent, result, bytes, digest);
+  }
+}
+
+/** The digest of what is here, computed at most once; null where it is not wanted. */
+function digestOnce(snapshot: Found, options: ReplicateOptions) {
+  let computed: Promise<string> | null = null;
+  if (options.verify === false) return null;
+  return () =>
+    computed ??= import("../stream/disk_tree.ts").then(({ digestOfFolder }) =>
+      digestOfFolder(snapshot.path, { ...(options.signal && { signal: options.signal }) })
+    );
+}
+
+/** Takes note of how one side did: confirmed and held, or failed. */
+async function settle(
+  target: Target,
+  course: Course,
+  snapshot: Found,
+  parent: Found | null,
+  result: PromiseSettledResult<Remote>,
+  bytes: number,
+  digest: (() => Promise<string>) | null,
+): Promise<void> {
+  const { replica } = course, { name } = snapshot;
+  try {
+    if (result.status === "rejected") throw result.reason;
+    const verified = digest !== null && await compare(replica, name, await digest());
+    course.sent.push({ name, parent: parent?.name ?? null, bytes, verified });
+    for (const one of listFound(target)) {
+      if (one.name !== name) removeHolds(target.folder, one.name, holdTag(replica));
+    }
+  } catch (error) {
+    course.error = asOpError(error, `Cannot send ${name} to ${replica.label}`);
+    removeHolds(target.folder, name, holdTag(replica));
+  }
+}
+
+/** @returns false where the other side cannot tell. @throws {DifferenceError} */
+async function compare(replica: Replica, name: string, ours: string): Promise<boolean> {
+  const theirs = await replica.digest(name);
+  if (theirs === null) return false;
+  if (theirs === ours) return true;
+  await replica.remove([name]);
+  throw new DifferenceError(
+    "digest_mismatch",
+    `${name} arrived with other content at ${replica.label}; it was removed there`,
+    { hint: "check the disk there (btrfs scrub), then send again" },
+  );
+}
+
+async function pruneThere(
+  target: Target,
+  course: Course,
+  options: ReplicateOptions,
+  nowMs: number,
+): Promise<void> {
+  if (course.error !== null || !options.remotePolicy) return;
+  const { replica } = course;
+  try {
+    const remotes = await replica.list(options.signal);
+    const common = newestCommon(listFound(target), remotes);
+    const candidates = remotes.map((remote) => {
+      const isCommon = common !== null && remote.receivedUuid === streamUuid(common.info);
+      return remoteCandidate(remote, target.prefix, isCommon ? ["newest common"] : []);
+    });
+    const names = decide(candidates, options.remotePolicy, nowMs)
+      .filter(({ action }) => action === "delete").map(({ name }) => name);
+    await replica.remove(names, options.signal);
+    course.deleted = names;
+  } catch (error) {
+    course.error = asOpError(error, `Cannot prune ${replica.label}`);
+  }
+}
