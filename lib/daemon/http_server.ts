@@ -239,7 +239,8 @@ export class HttpServer {
       });
       request.once("close", () => {
         done();
-        reject(new HttpError(499, "gone", "The client is gone"));
+        // Also comes after a whole body: an error costs more than asking.
+        if (!request.complete) reject(new HttpError(499, "gone", "The client is gone"));
       });
     });
   }
