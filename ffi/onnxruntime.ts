@@ -6,6 +6,14 @@
 import { openLibraryAt } from "./library.ts";
 import { cString } from "./libc.ts";
 import {
+  address,
+  keepAlive,
+  pointerOf,
+  readTable,
+  StringList,
+  text,
+} from "./onnxruntime_memory.ts";
+import {
   API_VERSION,
   ARENA_ALLOCATOR,
   LOG_FATAL,
@@ -24,8 +32,6 @@ type Argument = Pointer | BufferSource | number | bigint;
 type Call = (...args: Argument[]) => unknown;
 type AsyncCall = (...args: Argument[]) => Promise<unknown>;
 
-/** Bytes of a pointer on both supported architectures. */
-const POINTER_BYTES = 8;
 /** An output of more axes than this is no encoder's. */
 const MAX_RANK = 8;
 
@@ -356,46 +362,4 @@ function elements(
   const data = runtime.create("GetTensorMutableData", value)!;
   const bytes = Deno.UnsafePointerView.getArrayBuffer(data, count * width);
   return type === TENSOR_FLOAT ? new Float32Array(bytes) : new Float16Array(bytes);
-}
-
-/** C strings and the array of pointers to them. */
-class StringList {
-  readonly pointers: BigUint64Array<ArrayBuffer>;
-  readonly #strings: Uint8Array<ArrayBuffer>[];
-
-  constructor(strings: readonly string[]) {
-    this.#strings = strings.map(cString);
-    this.pointers = new BigUint64Array(
-      this.#strings.map((bytes) =>
-        Deno.UnsafePointer.value(Deno.UnsafePointer.of(bytes))
-      ),
-    );
-  }
-
-  get length(): number {
-    return this.#strings.length;
-  }
-}
-
-/** Does nothing, but the engine cannot collect `value` before this is reached. */
-function keepAlive(value: unknown): void {
-  if (value === keepAlive) throw new TypeError("unreachable");
-}
-
-function readTable(at: Pointer, count: number): BigUint64Array {
-  if (at === null || count === 0) return new BigUint64Array(0);
-  const bytes = Deno.UnsafePointerView.getArrayBuffer(at, count * POINTER_BYTES);
-  return new BigUint64Array(bytes.slice(0));
-}
-
-function pointerOf(value: bigint): Pointer {
-  return Deno.UnsafePointer.create(value);
-}
-
-function address(pointer: Pointer): bigint {
-  return Deno.UnsafePointer.value(pointer);
-}
-
-function text(at: Pointer): string {
-  return at === null ? "" : Deno.UnsafePointerView.getCString(at);
 }

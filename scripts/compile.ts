@@ -1,42 +1,65 @@
 /**
- * `deno task compile [--route auto|denort|self-extracting] [--arch x86_64|aarch64]
- * [--out FILE] [--deno FILE]`: makes the one file that people download.
+ * `deno task compile [FLAGS]`: makes the one file that people download, dist/op-dbus, and
+ * beside it what is published with it.
  *
  * Takes `deno compile` where denort can be had, else the self-extracting form, and says
  * which. The same commit, Deno and lock file give the same bytes.
  */
-import { type Arch, build, TARGETS } from "./release/build.ts";
+import { createHash } from "node:crypto";
+import { parseSecretKey, type SecretKey } from "../lib/plugin/minisign/secret_key.ts";
+import { publicKeyLine } from "../lib/plugin/minisign/format.ts";
+import { type Arch, build, type Built, type Release, TARGETS } from "./release/build.ts";
 import { compileWithDenort } from "./release/denort.ts";
+import { publish, publishedName, signSums } from "./release/publish.ts";
 import { writeSelfExtracting } from "./release/self_extracting.ts";
 
 const REPO = new URL("../", import.meta.url).pathname;
 const ROUTES = ["auto", "denort", "self-extracting"] as const;
-const USAGE = "deno task compile [--route auto|denort|self-extracting] " +
-  "[--arch x86_64|aarch64] [--out FILE] [--deno FILE]";
+const FLAGS = {
+  "--route": "auto, denort or self-extracting",
+  "--arch": "x86_64 or aarch64 (default: this machine's)",
+  "--dist": "folder to write to (default: dist)",
+  "--deno": "a deno binary of that architecture, where it is not this machine's",
+  "--sign": "minisign secret key file; its password in OPDBUS_SIGN_PASSWORD",
+  "--url": "where the release will lie, for install.sh and `op-dbus self update`",
+} as const;
 
 interface Options {
   route: typeof ROUTES[number];
   arch: Arch;
-  out: string;
-  /** A deno binary of the target's architecture; needed where it is not this machine's. */
+  dist: string;
   deno: string | undefined;
+  sign: string | undefined;
+  url: string | undefined;
+}
+
+function usage(): string {
+  const lines = Object.entries(FLAGS).map(([flag, about]) => `  ${flag}  ${about}`);
+  return ["deno task compile [FLAG VALUE]...", ...lines].join("\n");
 }
 
 function parse(args: string[]): Options {
-  const given: Record<string, string> = {};
+  const given = new Map<string, string>();
   for (let at = 0; at < args.length; at += 2) {
     const [flag, value] = [args[at]!, args[at + 1]];
-    if (!["--route", "--arch", "--out", "--deno"].includes(flag) || value === undefined) {
-      throw new Error(`Wrong usage: ${args.join(" ")}\n${USAGE}`);
+    if (!Object.hasOwn(FLAGS, flag) || value === undefined) {
+      throw new Error(`Wrong usage: ${args.join(" ")}\n${usage()}`);
     }
-    given[flag.slice(2)] = value;
+    given.set(flag, value);
   }
-  const route = ROUTES.find((route) => route === (given.route ?? "auto"));
-  const arch = given.arch ?? Deno.build.arch;
-  if (!route || !(arch in TARGETS)) throw new Error(`Wrong usage\n${USAGE}`);
-  const name = arch === Deno.build.arch ? "op-dbus" : `op-dbus-${arch}`;
-  const out = given.out ?? `${REPO}dist/${name}`;
-  return { route, arch: arch as Arch, out, deno: given.deno };
+  const route = ROUTES.find((route) => route === (given.get("--route") ?? "auto"));
+  const arch = given.get("--arch") ?? Deno.build.arch;
+  if (!route || !Object.hasOwn(TARGETS, arch)) {
+    throw new Error(`Wrong usage: ${args.join(" ")}\n${usage()}`);
+  }
+  return {
+    route,
+    arch: arch as Arch,
+    dist: given.get("--dist") ?? `${REPO}dist`,
+    deno: given.get("--deno"),
+    sign: given.get("--sign"),
+    url: given.get("--url"),
+  };
 }
 
 async function readDeno({ arch, deno }: Options): Promise<Uint8Array> {
@@ -49,37 +72,64 @@ async function readDeno({ arch, deno }: Options): Promise<Uint8Array> {
   );
 }
 
+async function readKey({ sign }: Options): Promise<SecretKey | undefined> {
+  if (sign === undefined) return undefined;
+  const password = () => {
+    const given = Deno.env.get("OPDBUS_SIGN_PASSWORD");
+    if (given === undefined) throw new Error("OPDBUS_SIGN_PASSWORD is not set");
+    return given;
+  };
+  return await parseSecretKey(await Deno.readTextFile(sign), password, sign);
+}
+
 async function main(args: string[]): Promise<void> {
-  const options = parse(args);
+  const options = parse(args), { dist, arch, url } = options;
   const started = performance.now();
+  const key = await readKey(options);
+  const release: Release = {
+    ...(url !== undefined && { url }),
+    ...(key && { key: publicKeyLine(key) }),
+  };
   const folder = await Deno.makeTempDir({ prefix: "op-dbus-build-" });
-  // Written beside its place and renamed: a running dist/op-dbus is not overwritten.
-  const made = `${options.out}.new`;
   try {
-    const built = await build(`${folder}/app`, options.arch);
-    await Deno.mkdir(new URL(".", `file://${absolute(options.out)}`), {
-      recursive: true,
-    });
-    const route = await make(options, built, made);
-    await Deno.rename(made, options.out);
-    const { size } = await Deno.stat(options.out);
+    const deno = await readDeno(options);
+    const built = await build(`${folder}/app`, arch, release);
+    await Deno.mkdir(dist, { recursive: true });
+    const route = await make(options, built, deno, `${folder}/op-dbus`);
+    await place(`${folder}/op-dbus`, options);
+    const digest = createHash("sha256").update(deno).digest("hex");
+    await publish(dist, built, arch, digest, release);
+    await Deno.remove(`${dist}/SHA256SUMS.minisig`).catch(() => {/* there was none */});
+    if (key) await signSums(dist, built.version, key);
+    const { size } = await Deno.stat(`${dist}/${publishedName(arch)}`);
     const seconds = ((performance.now() - started) / 1000).toFixed(1);
     console.log(
-      `${options.out}: op-dbus ${built.version}${
+      `${dist}/op-dbus: op-dbus ${built.version}${
         built.commit ? ` (${built.commit})` : ""
       }` +
-        ` for ${options.arch}, ${route}, ${(size / 1e6).toFixed(1)} MB, in ${seconds} s`,
+        ` for ${arch}, ${route}, ${(size / 1e6).toFixed(1)} MB, in ${seconds} s`,
     );
   } finally {
     await Deno.remove(folder, { recursive: true });
-    await Deno.remove(made).catch(() => {/* renamed, or never made */});
   }
+}
+
+/** Renames into dist/, so that an op-dbus that runs from there is not overwritten. */
+async function place(made: string, { dist, arch }: Options): Promise<void> {
+  const published = `${dist}/${publishedName(arch)}`;
+  await Deno.copyFile(made, `${published}.new`);
+  await Deno.chmod(`${published}.new`, 0o755);
+  await Deno.rename(`${published}.new`, published);
+  if (arch !== Deno.build.arch) return;
+  await Deno.link(published, `${dist}/op-dbus.new`);
+  await Deno.rename(`${dist}/op-dbus.new`, `${dist}/op-dbus`);
 }
 
 /** @returns the route taken, in words */
 async function make(
   options: Options,
-  built: Awaited<ReturnType<typeof build>>,
+  built: Built,
+  deno: Uint8Array,
   path: string,
 ): Promise<string> {
   if (options.route !== "self-extracting") {
@@ -88,12 +138,8 @@ async function make(
     if (options.route === "denort") throw new Error(`No denort: ${result.why}`);
     console.log(`No denort (${result.why}): making the self-extracting form`);
   }
-  await writeSelfExtracting(built, options.arch, await readDeno(options), path);
+  await writeSelfExtracting(built, options.arch, deno, path);
   return "self-extracting (Deno inside)";
-}
-
-function absolute(path: string): string {
-  return path.startsWith("/") ? path : `${Deno.cwd()}/${path}`;
 }
 
 if (import.meta.main) {

@@ -34,6 +34,8 @@ export class Arena implements Disposable {
   readonly #keys: Uint8Array;
   readonly #hits: Uint32Array;
   readonly #used: Uint8Array;
+  /** Hits that {@link takeUses} took, by slot. */
+  readonly #taken: Uint32Array;
   #hand = 0;
   /** How many entries were evicted. */
   evictions = 0;
@@ -56,6 +58,7 @@ export class Arena implements Disposable {
     this.#keys = new Uint8Array(this.capacity * KEY_BYTES);
     this.#hits = new Uint32Array(this.capacity);
     this.#used = new Uint8Array(this.capacity);
+    this.#taken = new Uint32Array(this.capacity);
   }
 
   /** Slots in all. */
@@ -82,6 +85,11 @@ export class Arena implements Disposable {
     this.#used[slot] = 1;
     const at = slot * this.dimensions;
     return this.#floats.subarray(at, at + this.dimensions);
+  }
+
+  /** The texts whose vectors are here. */
+  texts(): string[] {
+    return [...this.#slots.keys()];
   }
 
   /** True where a text's vector is here; no use is counted. */
@@ -119,6 +127,7 @@ export class Arena implements Disposable {
     this.#texts[slot] = text;
     this.#keys.subarray(slot * KEY_BYTES, (slot + 1) * KEY_BYTES).setFromHex(key);
     this.#hits[slot] = 0;
+    this.#taken[slot] = 0;
     this.#used[slot] = 0;
   }
 
@@ -149,7 +158,16 @@ export class Arena implements Disposable {
       if (this.#hits[slot] === 0) continue;
       const text = this.#texts[slot];
       if (text !== undefined) yield this.#use(slot, text);
+      this.#taken[slot]! += this.#hits[slot]!;
       this.#hits[slot] = 0;
+    }
+  }
+
+  /** Hits of the slots in use since they were taken in, with where each slot begins. */
+  *slotHits(): Generator<{ byteOffset: number; hits: number }> {
+    for (let slot = 0; slot < this.#texts.length; slot++) {
+      const hits = this.#hits[slot]! + this.#taken[slot]!;
+      yield { byteOffset: slot * this.dimensions * 4, hits };
     }
   }
 

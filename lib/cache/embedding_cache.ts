@@ -7,6 +7,11 @@ import {
   type CompactReport,
   lockPacks,
 } from "./compact.ts";
+import type { Mapping } from "../../ffi/memory.ts";
+import { placeMapping } from "../placement/apply.ts";
+import type { Placement } from "../placement/strategy.ts";
+import { type ArenaReport, reportArenas } from "./arena_report.ts";
+import { warm, warmArena, type WarmOptions, type WarmReport } from "./warm.ts";
 import { asOpError, InputError, LockedError } from "../base/errors.ts";
 import type { Embedder, ModelIdentity } from "../embed/embedder.ts";
 import { DEFAULT_ARENA_BYTES } from "./arena.ts";
@@ -48,6 +53,8 @@ export interface CacheOptions {
   readonly durability?: Durability;
   /** Memory for hot vectors of each model, bytes; 0 for none. */
   readonly arenaBytes?: number;
+  /** Where the memory for hot vectors is taken from; default: the kernel's choice. */
+  readonly placement?: Placement;
   /** Answers hits only; works on read-only snapshots. */
   readonly readOnly?: boolean;
   /** Uses are written at least this often while the cache is used; default 30 s. */
@@ -103,6 +110,8 @@ export class EmbeddingCache implements Disposable {
     );
     const gate = readOnly ? null : opened.use(new Gate(`${folder}/gate.lock`));
     const arenaBytes = options.arenaBytes ?? DEFAULT_ARENA_BYTES;
+    const { placement } = options;
+    const place = placement && ((mapping: Mapping) => placeMapping(mapping, placement));
     const store = new Store(
       index,
       loose,
@@ -111,6 +120,7 @@ export class EmbeddingCache implements Disposable {
       CODECS[codec],
       durability,
       arenaBytes,
+      place,
     );
     opened.move(); // the store closes them from now on
     return new EmbeddingCache(
@@ -181,6 +191,37 @@ export class EmbeddingCache implements Disposable {
   ): Match[] {
     this.#checkOpen();
     return search(this.store, this.store.room(identity), query, k, signal);
+  }
+
+  /** Has the kernel bring a part of the vectors into memory, within a limit. */
+  warm(options: WarmOptions): WarmReport {
+    this.#checkOpen();
+    this.flush();
+    return warm(this.store, options);
+  }
+
+  /**
+   * Takes the most recently used vectors of a model into this process's memory.
+   *
+   * @param limit most entries
+   * @returns how many were taken in
+   */
+  warmArena(identity: ModelIdentity, limit: number): number {
+    this.#checkOpen();
+    return warmArena(this.store, this.store.room(identity), limit);
+  }
+
+  /** Looks every vector in a model's memory up once; returns how many there were. */
+  lookUpArena(identity: ModelIdentity): number {
+    const texts = this.store.room(identity).arena?.texts() ?? [];
+    for (const text of texts) this.peek(text, identity);
+    return texts.length;
+  }
+
+  /** Where the memory for hot vectors is, and which node answered how many hits. */
+  arenas(): ArenaReport[] {
+    this.#checkOpen();
+    return reportArenas(this.store);
   }
 
   /** What the cache holds and did. */

@@ -1,5 +1,7 @@
 /** Looking at every vector of a model, packs first, with memory bounded. */
 import { MADV_RANDOM, MADV_SEQUENTIAL } from "../../ffi/memory.ts";
+import { Kernel, KERNEL_BLOCK } from "./kernel.ts";
+import { KEY_BYTES } from "./key.ts";
 import type { Pack } from "./pack.ts";
 import type { TopK } from "./search.ts";
 import type { ModelRoom, Store } from "./store.ts";
@@ -12,6 +14,8 @@ export interface Scan {
   readonly queryNorm: number;
   readonly best: TopK;
   readonly signal?: AbortSignal;
+  /** Without SIMD, for comparison. */
+  readonly byHand?: boolean;
 }
 
 const ABORT_CHECK = 4096;
@@ -43,15 +47,59 @@ export function scanPacks(scan: Scan): void {
 }
 
 function scanPack(scan: Scan, pack: Pack): void {
-  const { codec, dimensions } = pack.header;
-  const vector = new Float32Array(dimensions);
+  if (scan.byHand !== true && fitsKernel(pack)) return scanBySimd(scan, pack);
   for (let record = 0; record < pack.count; record++) {
     if (record % ABORT_CHECK === 0) scan.signal?.throwIfAborted();
-    codec.decode(pack.payload(record), dimensions, vector, 0);
-    const score = cosine(scan, vector);
-    if (score > scan.best.threshold) offer(scan, pack, record, score);
+    consider(scan, pack, record);
   }
 }
+
+/** Codecs whose numbers the kernel can read where they lie; by id, their first byte. */
+const NUMBERS_AT: Readonly<Record<number, number>> = { 1: 0, 4: 4, 5: 4 };
+
+function fitsKernel({ header }: Pack): boolean {
+  return header.codec.id in NUMBERS_AT && header.dimensions % KERNEL_BLOCK === 0;
+}
+
+/** Sums of float32 may be off by this much; whatever comes so near is computed again. */
+const KERNEL_ERROR = 1e-4;
+/** Records are copied to the kernel's memory so many bytes at a time: they stay in L2. */
+const CHUNK_BYTES = 256 * 1024;
+
+function scanBySimd(scan: Scan, pack: Pack): void {
+  const { codec, dimensions, recordBytes } = pack.header;
+  const perChunk = Math.max(1, Math.floor(CHUNK_BYTES / recordBytes));
+  const simd = Kernel.create();
+  const results = dimensions * 4;
+  const source = (results + perChunk * 8 + 15) & ~15;
+  simd.reserve(source + perChunk * recordBytes);
+  simd.floats.set(scan.query, 0);
+  const numbers = source + KEY_BYTES + NUMBERS_AT[codec.id]!;
+  for (let from = 0; from < pack.count; from += perChunk) {
+    scan.signal?.throwIfAborted();
+    const count = Math.min(perChunk, pack.count - from);
+    const begin = pack.offset(from);
+    simd.bytes.set(pack.bytes.subarray(begin, begin + count * recordBytes), source);
+    simd.dots(codec.id, 0, dimensions, numbers, recordBytes, count, results);
+    for (let i = 0; i < count; i++) {
+      const product = simd.floats[results / 4 + 2 * i]!;
+      const length = Math.sqrt(simd.floats[results / 4 + 2 * i + 1]!) * scan.queryNorm;
+      const score = product / length;
+      if (score > scan.best.threshold - KERNEL_ERROR) consider(scan, pack, from + i);
+    }
+  }
+}
+
+/** Computes a record's score in full and takes it among the best where it belongs. */
+function consider(scan: Scan, pack: Pack, record: number): void {
+  const { codec, dimensions } = pack.header;
+  if (scratch.length !== dimensions) scratch = new Float32Array(dimensions);
+  if (!codec.decode(pack.payload(record), dimensions, scratch, 0)) return;
+  const score = cosine(scan, scratch);
+  if (score > scan.best.threshold) offer(scan, pack, record, score);
+}
+
+let scratch = new Float32Array();
 
 /**
  * Takes a record among the best after a closer look, which few of them get: it must be

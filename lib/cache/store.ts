@@ -1,5 +1,6 @@
 /** What the parts of the cache share: the index, the files, memory, and the counts. */
 import type { ModelIdentity } from "../embed/embedder.ts";
+import type { Mapping } from "../../ffi/memory.ts";
 import { Arena, type SlotUse } from "./arena.ts";
 import type { Codec } from "./codec.ts";
 import { Flights } from "./flights.ts";
@@ -66,6 +67,7 @@ export class Store {
     readonly codec: Codec,
     readonly durability: Durability,
     readonly arenaBytes: number,
+    private readonly place?: (mapping: Mapping) => void,
   ) {
     this.textsAreMissing = index.counter(REBUILT) > 0;
   }
@@ -78,7 +80,7 @@ export class Store {
     let room = this.#rooms.get(name);
     if (!room) {
       const arena = this.arenaBytes > 0
-        ? new Arena(identity.dimensions, this.arenaBytes)
+        ? new Arena(identity.dimensions, this.arenaBytes, this.place)
         : null;
       room = { name, identity, keys: new VectorKeys(identity), arena };
       this.#rooms.set(name, room);

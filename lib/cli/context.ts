@@ -8,6 +8,8 @@ import { Output } from "./output.ts";
 /** One run of one command. */
 export class Context {
   readonly out: Output;
+  /** Set by a command that must live on when its terminal goes away, to undo its work. */
+  survivesHangUp = false;
   #config: Config | undefined;
   readonly #cleanups: (() => void)[] = [];
 
@@ -20,6 +22,8 @@ export class Context {
     readonly flags: GlobalFlags,
     readonly signal: AbortSignal,
     readonly load: () => Config,
+    /** Leaves SIGINT, SIGTERM and SIGHUP to the command: a service has its own ways. */
+    readonly releaseSignals: () => void = () => {},
   ) {
     this.out = outputFor(flags);
   }

@@ -18,8 +18,11 @@ import { placeGlobals, usageText } from "./usage.ts";
 export async function main(args: readonly string[]): Promise<number> {
   if (args[0] === COMPLETE_WORD) return await completeForShell(args.slice(1));
   const controller = new AbortController();
-  const session: Session = { signal: controller.signal };
-  const release = stopOnSignals(controller);
+  const session: Session = {
+    signal: controller.signal,
+    releaseSignals: () => release(),
+  };
+  const release = stopOnSignals(controller, session);
   const fallback = outputFor({
     json: args.includes("--json"),
     verbose: args.includes("--verbose") || args.includes("-v"),
@@ -78,14 +81,15 @@ function exitCodeOf(code: number | undefined): number {
 }
 
 /** The first SIGINT, SIGTERM or SIGHUP asks the command to stop; a second one insists. */
-function stopOnSignals(controller: AbortController): () => void {
+function stopOnSignals(controller: AbortController, session: Session): () => void {
   const handlers = (["SIGINT", "SIGTERM", "SIGHUP"] as const).map((signal) => {
     const handler = () => {
+      if (signal === "SIGHUP" && session.context?.survivesHangUp) return;
       if (controller.signal.aborted) Deno.exit(EXIT.interrupted);
       controller.abort(interrupted(signal));
     };
     Deno.addSignalListener(signal, handler);
     return () => Deno.removeSignalListener(signal, handler);
   });
-  return () => handlers.forEach((remove) => remove());
+  return () => handlers.splice(0).forEach((remove) => remove());
 }

@@ -2,6 +2,7 @@
 import { command, group } from "./command.ts";
 import { argument } from "./flags.ts";
 import { inspect, pack, snapshot } from "./plugin_author.ts";
+import { create } from "./plugin_create.ts";
 import { activate, gc, remove, rollback, verify } from "./plugin_change.ts";
 import { install, upgrade } from "./plugin_install.ts";
 import { absolute } from "./plugin_place.ts";
@@ -102,6 +103,7 @@ const validate = command<object, [string]>({
 });
 
 export const plugin = group("Make, install and keep plugins", {
+  create,
   list,
   show,
   validate,

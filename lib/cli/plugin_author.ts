@@ -8,6 +8,7 @@ import { table } from "./table.ts";
 interface PackFlags {
   readonly output?: string;
   readonly force?: boolean;
+  readonly deltaFrom?: string;
 }
 
 const OUTPUT = textFlag("Folder that the package goes into (default: here)", "DIR");
@@ -27,8 +28,18 @@ async function sourceDateEpoch(): Promise<number | undefined> {
 /** `op-dbus plugin pack` */
 export const pack = command<PackFlags, [string]>({
   brief: "Make a package from a folder: no root, no btrfs, the same bytes every time",
-  examples: ["op-dbus plugin pack ./lxc", "op-dbus plugin pack ./lxc --output dist"],
-  flags: { output: OUTPUT, force: FORCE },
+  examples: [
+    "op-dbus plugin pack ./lxc",
+    "op-dbus plugin pack ./lxc --output dist --delta-from 1.1.0",
+  ],
+  flags: {
+    output: OUTPUT,
+    force: FORCE,
+    deltaFrom: textFlag(
+      "Only what changed since this version, whose package is in the same folder",
+      "VERSION",
+    ),
+  },
   positional: { kind: "tuple", parameters: [argument("The plugin's folder", "DIR")] },
   async run(context, flags, folder) {
     const { packPlugin } = await import("../plugin/pack.ts");
@@ -37,6 +48,7 @@ export const pack = command<PackFlags, [string]>({
       output: absolute(flags.output ?? "."),
       signal: context.signal,
       ...(flags.force && { force: true }),
+      ...(flags.deltaFrom !== undefined && { deltaFrom: flags.deltaFrom }),
       ...(epoch !== undefined && { sourceDateEpoch: epoch }),
     });
     const { path, tree, sizeBytes, sha256, manifest: { name, version } } = packed;
@@ -48,7 +60,6 @@ export const pack = command<PackFlags, [string]>({
 });
 
 interface SnapshotFlags extends PackFlags {
-  readonly deltaFrom?: string;
   readonly wait?: number;
 }
 

@@ -31,7 +31,8 @@ import { KeyIdSchema } from "./trust_store.ts";
 /** The file in which a repository's maker says what no package says. */
 export const REPOSITORY_FILE = "repository.toml";
 
-const RepositoryFileSchema = v.pipe(
+/** The shape of repository.toml. */
+export const RepositoryFileSchema = v.pipe(
   v.object({
     name: NameSchema,
     description: v.optional(v.pipe(v.string(), v.maxLength(4096))),

@@ -1,6 +1,6 @@
 /** The shape of plugin.toml (DESIGN.md, "Files that others write"). */
 import * as v from "valibot";
-import { isPluginName, NAME_RULE, parseNameRange } from "./names.ts";
+import { isPluginName, MAX_NAME_LENGTH, NAME_RULE, parseNameRange } from "./names.ts";
 import { isPlainLine, isPlainText } from "./plain_text.ts";
 import { isRange, isVersion } from "./versions.ts";
 
@@ -25,9 +25,14 @@ const text = v.pipe(
 const list = <S extends v.GenericSchema>(item: S) =>
   v.pipe(v.array(item), v.maxLength(MAX_LIST, `must have at most ${MAX_LIST} entries`));
 
+const VERSION_RULE = 'must be a semantic version without build metadata, like "1.2.0"';
+
 /** A plugin's name. */
 export const NameSchema = v.pipe(
   v.string(),
+  v.maxLength(MAX_NAME_LENGTH, `must be ${NAME_RULE}`),
+  // The pattern is for the JSON Schema; the check knows what is reserved, too.
+  v.regex(/^[a-z0-9][a-z0-9-]*$/, `must be ${NAME_RULE}`),
   v.check(isPluginName, `must be ${NAME_RULE}`),
   v.description("Name of the plugin"),
 );
@@ -35,7 +40,8 @@ export const NameSchema = v.pipe(
 /** A plugin's version. */
 export const VersionSchema = v.pipe(
   v.string(),
-  v.check(isVersion, 'must be a semantic version without build metadata, like "1.2.0"'),
+  v.regex(/^\d+\.\d+\.\d+(-[0-9A-Za-z.-]+)?$/, VERSION_RULE),
+  v.check(isVersion, VERSION_RULE),
   v.description("Semantic version, MAJOR.MINOR.PATCH"),
 );
 

@@ -3,13 +3,17 @@ import { InputError } from "../base/errors.ts";
 import { AT_FDCWD } from "../../ffi/files.ts";
 import { isSysError } from "../../ffi/errno.ts";
 import { statAt } from "../../ffi/stat.ts";
-import { packFolder, type PackResult } from "../stream/pack.ts";
+import { auditStream } from "../stream/inspect.ts";
+import { packFolder } from "../stream/pack.ts";
+import { type DeltaBase, packDelta } from "../stream/pack_delta.ts";
 import { PACKAGE_LEVEL, saveStream } from "../stream/save.ts";
+import { fileSource } from "../stream/source.ts";
 import type { Manifest } from "./manifest.ts";
 import { MARKER_FILE } from "./marker.ts";
 import { packageFileName, snapshotName } from "./names.ts";
 import { InvalidFileError } from "./problems.ts";
 import { validatePlugin } from "./validate.ts";
+import { isVersion } from "./versions.ts";
 
 /** What is never packed: version control, and what op-dbus itself keeps beside. */
 export function skipEntry(path: string): boolean {
@@ -33,6 +37,8 @@ export interface PackPluginOptions {
   readonly output: string;
   /** Replace a package that is there. */
   readonly force?: boolean;
+  /** Only what changed since this version, whose full package lies in the same folder. */
+  readonly deltaFrom?: string;
   readonly sourceDateEpoch?: number;
   readonly signal?: AbortSignal;
   readonly progress?: (streamBytes: number) => void;
@@ -52,24 +58,49 @@ export async function packPlugin(
 ): Promise<PackedPlugin> {
   const { manifest, problems, valid } = validatePlugin(folder);
   if (!valid || !manifest) throw new InvalidFileError(problems);
-  const path = `${options.output}/${packageFileName(manifest)}`;
+  const from = options.deltaFrom ?? null;
+  const path = `${options.output}/${packageFileName(manifest, from)}`;
   requireFree(path, options.force ?? false);
+  const base = from === null ? null : await readBase(manifest, from, options.output);
   const { sourceDateEpoch, signal, progress } = options;
-  let result: PackResult | undefined;
+  const packing = {
+    name: snapshotName(manifest),
+    skip: skipEntry,
+    ...(sourceDateEpoch !== undefined && { sourceDateEpoch }),
+    ...(signal && { signal }),
+  };
+  let tree = "";
   function* pieces() {
-    result = yield* packFolder(folder, {
-      name: snapshotName(manifest!),
-      skip: skipEntry,
-      ...(sourceDateEpoch !== undefined && { sourceDateEpoch }),
-      ...(signal && { signal }),
-    });
+    const written = base
+      ? yield* packDelta(folder, base, packing)
+      : yield* packFolder(folder, packing);
+    tree = written.digest;
   }
   const { sizeBytes, sha256 } = await saveStream(pieces(), path, {
     zstdLevel: PACKAGE_LEVEL,
     ...(signal && { signal }),
     ...(progress && { progress }),
   });
-  return { manifest, path, tree: result!.digest, sizeBytes, sha256 };
+  return { manifest, path, tree, sizeBytes, sha256 };
+}
+
+/** The full package that a difference starts from. */
+async function readBase(
+  { name, version }: Manifest,
+  from: string,
+  folder: string,
+): Promise<DeltaBase> {
+  const file = isVersion(from) && from !== version
+    ? packageFileName({ name, version: from })
+    : null;
+  try {
+    if (file !== null) return await auditStream(fileSource(`${folder}/${file}`));
+  } catch (error) {
+    if (!isSysError(error, "ENOENT")) throw error;
+  }
+  throw new InputError("no_base", `No package of ${name}@${from} in ${folder}`, {
+    hint: `a difference needs the full package beside it: ${file ?? "another version"}`,
+  });
 }
 
 /** @throws {InputError} `exists` when there is a package already */

@@ -81,7 +81,8 @@ export function checkAgainst<S extends v.GenericSchema>(
   place: (path: KeyPath) => KeyPath = (path) => path,
 ): Checked<v.InferOutput<S>> {
   const problems: Problem[] = [];
-  const result = v.safeParse(schema, input);
+  // One message per value: the first rule that it breaks.
+  const result = v.safeParse(schema, input, { abortPipeEarly: true });
   for (const issue of result.issues ?? []) {
     if (problems.length >= MAX_PROBLEMS) break;
     const path = (issue.path ?? []).map((item) => item.key as string | number);

@@ -4,16 +4,16 @@
 import { InterruptedError, OpError, RolledBackError } from "../base/errors.ts";
 import type { Layout } from "../base/layout.ts";
 import { acquireLock, type Lock } from "../base/lock.ts";
-import type { Recorder } from "../base/recorder.ts";
+import type { RecordedAction } from "../base/recorder.ts";
 import { makeFolders } from "../base/root.ts";
 import type { Buses } from "./buses.ts";
 import { writeCheckpoint } from "./checkpoint.ts";
-import { awaitConfirmation, ignoreHangUp } from "./confirm.ts";
-import { writeCurrent } from "./current.ts";
+import { awaitConfirmation } from "./confirm.ts";
+import { type CurrentState, writeCurrent } from "./current.ts";
 import { execute, type Executor, undo, type UndoResult } from "./execute.ts";
 import { inverseOf } from "./inverse.ts";
 import { clearJournal, requireSettled, writeJournal } from "./journal.ts";
-import type { Change, Desired, Observed, Plan } from "./model.ts";
+import type { Change, Desired, Plan } from "./model.ts";
 import { observe } from "./observe.ts";
 import { makePlan, preparePlugins, validateDesired } from "./plan.ts";
 import type { StatePlugin } from "./plugins.ts";
@@ -38,7 +38,7 @@ export interface ApplyOptions {
   readonly confirm: (plan: Plan, asking: readonly Change[]) => Promise<void>;
   /** Told before each call. */
   readonly progress?: (done: number, total: number, change: Change) => void;
-  readonly recorder?: Recorder;
+  readonly recorder?: StateRecorder;
   /** Ctrl-C: the call under way is finished, then everything is undone. */
   readonly signal?: AbortSignal;
   /** Reverts unless {@link confirmPending} is called in time. */
@@ -49,6 +49,12 @@ export interface ApplyOptions {
   readonly waitMs?: number;
   /** `apply`, or `rollback`: may go on over what an earlier apply left. */
   readonly action?: "apply" | "rollback";
+}
+
+/** Takes note of a change, and of the whole desired state after it. */
+export interface StateRecorder {
+  /** @throws {OpError} when the note cannot be made durable */
+  record(action: RecordedAction, state: CurrentState): Promise<void>;
 }
 
 /** What came of it. */
@@ -105,7 +111,6 @@ export async function apply(
     if (skipped.length === 0) clearJournal(options.layout);
     return result(plan, [], skipped);
   }
-  using _hangUp = options.confirmWithinMs === undefined ? null : ignoreHangUp();
   return await new Run(executor, desired, plan, chosen, options).run(skipped);
 }
 
@@ -183,10 +188,9 @@ class Run {
         await this.#make(change);
         if (this.options.signal?.aborted) throw await this.#interrupted();
       }
-      const observed = await this.#verify();
+      await this.#verify();
       const confirmed = await this.#confirmed();
-      await this.#note(observed, inverse);
-      clearJournal(layout);
+      await this.#note(inverse);
       const made = result(this.plan, this.chosen, skipped);
       return { ...made, checkpoint: this.#checkpoint, confirmed };
     } finally {
@@ -226,20 +230,19 @@ class Run {
     }
   }
 
-  async #replan(): Promise<Plan & { observed: Observed }> {
+  async #replan(): Promise<Plan> {
     const { plugins, buses } = this.executor;
     const observed = await observe(plugins, buses, { desired: this.desired });
-    const plan = makePlan(plugins, this.desired, observed, this.options.file);
-    return { ...plan, observed };
+    return makePlan(plugins, this.desired, observed, this.options.file);
   }
 
   /** Reads again until nothing that was changed differs; services may take a moment. */
-  async #verify(): Promise<Observed> {
+  async #verify(): Promise<void> {
     const ids = new Set(this.chosen.map(({ id }) => id));
     let differing: readonly Change[] = [];
     for (let n = 0; n < VERIFY_TRIES; n++) {
       if (n > 0) await sleep(VERIFY_FIRST_WAIT_MS * 2 ** (n - 1));
-      let now: Plan & { observed: Observed };
+      let now: Plan;
       try {
         now = await this.#replan();
       } catch (error) {
@@ -247,7 +250,7 @@ class Run {
         throw await this.#failed(`cannot verify: ${error.message}`, error);
       }
       differing = now.changes.filter(({ id }) => ids.has(id));
-      if (differing.length === 0) return now.observed;
+      if (differing.length === 0) return;
     }
     const names = differing.map(({ id }) => id).join(", ");
     throw await this.#failed(`the calls succeeded, but this is not as wanted: ${names}`);
@@ -265,9 +268,11 @@ class Run {
     throw await this.#failed(`nobody confirmed by ${until.toISOString()}`);
   }
 
-  async #note(observed: Observed, inverse: Desired): Promise<void> {
+  async #note(inverse: Desired): Promise<void> {
     const { layout, recorder, action = "apply" } = this.options;
-    writeCurrent(layout, this.executor.plugins, this.desired, observed);
+    const state = writeCurrent(layout, this.executor.plugins, this.desired);
+    // Settled: a chain that cannot be written makes no apply unfinished.
+    clearJournal(layout);
     await recorder?.record({
       category: "state",
       action,
@@ -283,7 +288,7 @@ class Run {
         })),
         inverse,
       },
-    });
+    }, state);
   }
 
   /** Undoes what was made, and gives the error that says so. */

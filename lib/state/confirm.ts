@@ -5,16 +5,6 @@ import { isConfirmed } from "./journal.ts";
 const POLL_MS = 100;
 
 /**
- * Lets a hang-up pass: a firewall rule may cut the very session that applies it, and the
- * process must live on to revert it.
- */
-export function ignoreHangUp(): Disposable {
-  const ignore = () => {};
-  Deno.addSignalListener("SIGHUP", ignore);
-  return { [Symbol.dispose]: () => Deno.removeSignalListener("SIGHUP", ignore) };
-}
-
-/**
  * Waits for the confirmation.
  *
  * @param until when to give up

@@ -1,20 +1,21 @@
-/** `@state/current.json`: what was applied last, and what was there after it. */
+/**
+ * `@state/current.json`: everything that was applied, as a state file that can be applied
+ * again, and the same per plugin.
+ */
+import { writeDurably } from "../base/durable.ts";
 import type { Layout } from "../base/layout.ts";
+import { makeFolders } from "../base/root.ts";
 import { isObject } from "../dbus/value.ts";
-import { readJson, StateFiles, writeJson } from "./files.ts";
+import { canonicalJson } from "./canonical.ts";
+import { readJson, StateFiles } from "./files.ts";
 import { mergeDocuments } from "./inverse.ts";
-import type { Desired, Observed } from "./model.ts";
+import type { Desired } from "./model.ts";
 import type { StatePlugin } from "./plugins.ts";
 
-/** The state that op-dbus answers for. */
+/** A whole desired state, as in a state file. */
 export interface CurrentState {
   readonly version: 1;
-  /** ISO time of the last apply. */
-  readonly time: string;
-  /** Everything wanted so far, a later apply over an earlier one. */
   readonly plugins: Desired;
-  /** What was read back after the last apply of each. */
-  readonly observed: Observed;
 }
 
 /** The current state; null before the first apply. */
@@ -25,22 +26,35 @@ export function readCurrent(layout: Layout): CurrentState | null {
     : null;
 }
 
-/** Notes what was applied: in `current.json` and per plugin, each whole or not at all. */
+/**
+ * Notes what was applied over what was applied before; each file whole or not at all.
+ *
+ * @returns the whole state now
+ */
 export function writeCurrent(
   layout: Layout,
   plugins: readonly StatePlugin[],
   desired: Desired,
-  observed: Observed,
-  now: Date = new Date(),
-): void {
+): CurrentState {
   const files = new StateFiles(layout);
-  const before = readCurrent(layout);
-  const merged = mergeDocuments(plugins, [before?.plugins ?? {}, desired]);
-  const seen = mergeDocuments(plugins, [before?.observed ?? {}, observed]);
-  const time = now.toISOString();
-  writeJson(files.current, { version: 1, time, plugins: merged, observed: seen });
+  const before = readCurrent(layout)?.plugins ?? {};
+  const state = {
+    version: 1,
+    plugins: mergeDocuments(plugins, [before, desired]),
+  } as const;
+  makeFolders(files.plugins);
   for (const name of Object.keys(desired)) {
-    const one = { version: 1, time, plugins: { [name]: merged[name] } };
-    writeJson(`${files.plugins}/${name}.json`, { ...one, observed: seen[name] ?? {} });
+    const one = { version: 1, plugins: { [name]: state.plugins[name]! } };
+    write(`${files.plugins}/${name}.json`, one);
   }
+  // Last: it says which state the others belong to.
+  write(files.current, state);
+  return state;
+}
+
+function write(
+  path: string,
+  value: { readonly version: number; readonly plugins: Desired },
+) {
+  writeDurably(path, new TextEncoder().encode(`${canonicalJson({ ...value })}\n`), 0o600);
 }

@@ -79,7 +79,9 @@ function byKey(weak: Json, strong: Json, both: (a: Json, b: Json) => Json): Json
 
 function mergeSets(weak: Json, strong: Json): Json {
   // A plain list says what must be there; it wins whole.
-  if (Array.isArray(strong) || !isObject(weak) || !isObject(strong)) return strong;
+  if (!isObject(strong)) return strong;
+  if (Array.isArray(weak)) return mergeSets({ present: weak }, strong);
+  if (!isObject(weak)) return strong;
   const list = (value: Json | undefined) => (value ?? []) as readonly Json[];
   const present = list(strong.present), absent = list(strong.absent);
   const decided = new Set([...present, ...absent].map(canonicalJson));

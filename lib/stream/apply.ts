@@ -27,7 +27,7 @@ import {
   utimesAt,
 } from "../../ffi/files.ts";
 import { chmodAt, fchown, futimes, mknodAt } from "../../ffi/inode.ts";
-import { fstat, isFolder, isRegular, isSymlink, statAt } from "../../ffi/stat.ts";
+import { isFolder, isRegular, isSymlink, statAt } from "../../ffi/stat.ts";
 import { fsetxattr, lremovexattr, lsetxattr } from "../../ffi/xattr.ts";
 import type {
   CloneCommand,
@@ -37,9 +37,9 @@ import type {
   StreamTime,
 } from "./command.ts";
 import { StreamError } from "./error.ts";
-import { OpenFiles } from "./open_files.ts";
+import { OpenFiles, openRegular } from "./open_files.ts";
 import { binaryString } from "./paths.ts";
-import { decodeExtent } from "./zstd.ts";
+import { decodeEncoded } from "./zstd.ts";
 
 const COPY_BYTES = 1024 * 1024;
 const S_IFIFO = 0o010000, S_IFSOCK = 0o140000;
@@ -181,8 +181,8 @@ export class Applier implements Disposable {
         if (isSysError(error, "ENOTTY", "EPERM")) this.#encoded = false;
       }
     }
-    const { data, compression, unencodedLength, unencodedOffset } = command;
-    const whole = decodeExtent(data, compression, unencodedLength);
+    const { unencodedOffset } = command;
+    const whole = decodeEncoded(command);
     const end = unencodedOffset + command.unencodedFileLength;
     pwriteAll(fd, whole.subarray(unencodedOffset, end), command.offset);
   }
@@ -194,12 +194,8 @@ export class Applier implements Disposable {
       throw new StreamError("stream_refused", what, command.at);
     }
     const target = this.#files.file(command.path);
-    const source = openBeneath(root, command.clonePath, O_RDONLY | O_NONBLOCK);
+    const source = openRegular(root, command.clonePath, O_RDONLY);
     try {
-      if (!isRegular(fstat(source))) {
-        const what = "clone: its source is no regular file";
-        throw new StreamError("stream_corrupt", what, command.at);
-      }
       const { cloneOffset, length, offset } = command;
       try {
         cloneRange(target, source, cloneOffset, length, offset);

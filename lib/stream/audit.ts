@@ -11,7 +11,6 @@ import type {
   StreamCommand,
 } from "./command.ts";
 import { ContentPool, FileContent } from "./content.ts";
-import { MAX_UNENCODED_BYTES } from "./format.ts";
 import { StreamError } from "./error.ts";
 import type { BaseTree } from "./base_tree.ts";
 import type { StreamLimits } from "./limits.ts";
@@ -19,7 +18,7 @@ import { identityOf, type StreamIdentity, uuidText } from "./identity.ts";
 import { isListed, type StreamPolicy } from "./policy.ts";
 import { binaryString, displayPath, targetStaysInside } from "./paths.ts";
 import { newNode, type NodeKind, TreeFault, type TreeNode, VirtualTree } from "./tree.ts";
-import { decodeExtent } from "./zstd.ts";
+import { decodeEncoded } from "./zstd.ts";
 
 const S_IFMT = 0o170000;
 const SPECIAL_KINDS: Readonly<Record<number, NodeKind>> = {
@@ -350,26 +349,8 @@ export class Auditor {
   }
 
   #encodedWrite(command: EncodedWriteCommand): void {
-    const { unencodedFileLength, unencodedLength, unencodedOffset } = command;
-    if (unencodedLength > MAX_UNENCODED_BYTES) {
-      throw this.#error("stream_limit", `an extent of ${unencodedLength} bytes decoded`);
-    }
-    if (unencodedOffset + unencodedFileLength > unencodedLength) {
-      throw this.#error(
-        "stream_corrupt",
-        "encoded_write: the part is not inside its extent",
-      );
-    }
-    if (command.encryption !== 0) {
-      throw this.#error("stream_refused", "encoded_write: an encrypted extent");
-    }
-    let decoded: Uint8Array;
-    try {
-      decoded = decodeExtent(command.data, command.compression, unencodedLength);
-    } catch (error) {
-      const why = error instanceof Error ? error.message : String(error);
-      throw this.#error("stream_corrupt", `encoded_write: ${why}`);
-    }
+    const { unencodedFileLength, unencodedOffset } = command;
+    const decoded = decodeEncoded(command);
     const part = decoded.subarray(unencodedOffset, unencodedOffset + unencodedFileLength);
     this.#write(command.path, command.offset, part, unencodedOffset);
   }
@@ -407,7 +388,7 @@ export class Auditor {
   #chmod(path: string, mode: number): void {
     const node = this.tree.get(path);
     const bits = mode & 0o7777;
-    if ((bits & ~this.#options.policy.modeMask) !== 0 || mode > 0o177777) {
+    if ((bits & ~this.#options.policy.modeMask) !== 0) {
       this.#refuse(`${displayPath(path)}: mode 0${mode.toString(8)}`);
     }
     if (node.kind === "symlink") throw new TreeFault("the mode of a symlink");

@@ -46,30 +46,40 @@ export function crc32c(bytes: Uint8Array, crc = 0): number {
 }
 
 /** A buffer, and the crc32c of any part of it at full speed. */
-export interface CrcBuffer {
+export interface CrcBuffer extends Disposable {
   readonly bytes: Uint8Array<ArrayBuffer>;
   /** crc32c of `length` bytes at `start`, seed 0. */
   crc(start: number, length: number): number;
 }
 
 let compiled: WebAssembly.Module | undefined;
+/** Buffers that were given back. The collector is slow to see how large they are. */
+const spare: CrcBuffer[] = [];
+const MAX_SPARE = 2;
 
 /**
- * Makes a buffer of at least `sizeBytes` whose crc32c is quick to compute.
+ * Makes a buffer of at least `sizeBytes` whose crc32c is quick to compute; what it holds
+ * at first is arbitrary. Dispose gives it back, and nothing may use it after that.
  *
  * @param sizeBytes capacity wanted
  */
 export function crcBuffer(sizeBytes: number): CrcBuffer {
+  const fits = spare.findIndex(({ bytes }) => bytes.length >= sizeBytes);
+  if (fits >= 0) return spare.splice(fits, 1)[0]!;
   compiled ??= new WebAssembly.Module(assemble());
   const pages = BUFFER_AT / PAGE_BYTES + Math.ceil(sizeBytes / PAGE_BYTES);
   const memory = new WebAssembly.Memory({ initial: pages, maximum: pages });
   const instance = new WebAssembly.Instance(compiled, { m: { m: memory } });
   const run = instance.exports["c"] as (at: number, length: number) => number;
   new Uint32Array(memory.buffer, 0, SLICES * 256).set(crcTables());
-  return {
+  const buffer: CrcBuffer = {
     bytes: new Uint8Array(memory.buffer as ArrayBuffer, BUFFER_AT),
     crc: (start, length) => run(BUFFER_AT + start, length) >>> 0,
+    [Symbol.dispose]() {
+      if (spare.length < MAX_SPARE && !spare.includes(buffer)) spare.push(buffer);
+    },
   };
+  return buffer;
 }
 
 // The few WebAssembly opcodes that the routine needs (WebAssembly Core Specification 5.4).

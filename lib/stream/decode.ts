@@ -7,6 +7,7 @@ import {
   type AttributeName,
   type CommandName,
   type CommandShape,
+  MAX_UNENCODED_BYTES,
 } from "./format.ts";
 import type { StreamCommand, StreamTime } from "./command.ts";
 import { StreamError } from "./error.ts";
@@ -170,7 +171,7 @@ export class CommandDecoder {
       case "truncate":
         return { type, at, path: this.#path(), size: this.#u64("size") };
       case "chmod":
-        return { type, at, path: this.#path(), mode: this.#u64("mode") };
+        return { type, at, path: this.#path(), mode: this.#mode() };
       case "chown": {
         const uid = this.#id("uid"), gid = this.#id("gid");
         return { type, at, path: this.#path(), uid, gid };
@@ -195,7 +196,7 @@ export class CommandDecoder {
       case "mknod":
       case "mkfifo":
       case "mksock": {
-        const mode = this.#u64("mode"), rdev = this.#big("rdev");
+        const mode = this.#mode(), rdev = this.#big("rdev");
         return { type, at, path: this.#path(), mode, rdev };
       }
       case "set_xattr": {
@@ -244,21 +245,44 @@ export class CommandDecoder {
           cloneOffset: this.#u64("clone_offset"),
         };
       case "encoded_write":
-        return {
-          type,
-          at,
-          path: this.#path(),
-          offset: this.#u64("file_offset"),
-          unencodedFileLength: this.#u64("unencoded_file_len"),
-          unencodedLength: this.#u64("unencoded_len"),
-          unencodedOffset: this.#u64("unencoded_offset"),
-          compression: this.#u32("compression"),
-          encryption: this.#u32("encryption"),
-          data: this.#slice("data"),
-        };
+        return this.#encodedWrite(at);
       default:
         return this.#fail("is no command that is read");
     }
+  }
+
+  #encodedWrite(at: number): StreamCommand {
+    const unencodedFileLength = this.#u64("unencoded_file_len");
+    const unencodedLength = this.#u64("unencoded_len");
+    const unencodedOffset = this.#u64("unencoded_offset");
+    const encryption = this.#u32("encryption");
+    if (unencodedLength > MAX_UNENCODED_BYTES) {
+      this.#fail(`an extent of ${unencodedLength} bytes decoded`);
+    }
+    // Stock receive reads beyond its buffer where this does not hold.
+    if (unencodedOffset + unencodedFileLength > unencodedLength) {
+      this.#fail("the part is not inside its extent");
+    }
+    if (encryption !== 0) this.#fail(`encryption ${encryption} is not known`);
+    return {
+      type: "encoded_write",
+      at,
+      path: this.#path(),
+      offset: this.#u64("file_offset"),
+      unencodedFileLength,
+      unencodedLength,
+      unencodedOffset,
+      compression: this.#u32("compression"),
+      encryption,
+      data: this.#slice("data"),
+    };
+  }
+
+  /** File type and permission bits: 16 bits. */
+  #mode(): number {
+    const mode = this.#u64("mode");
+    if (mode > 0o177777) this.#fail(`mode is 0${mode.toString(8)}`);
+    return mode;
   }
 
   /** A user or group id: 32 bits, and not the -1 that chown(2) takes for "leave it". */

@@ -22,7 +22,7 @@ export type AttributeValue =
   | { readonly seconds: number; readonly nanoseconds: number };
 
 /** Writes commands into a buffer and hands it on whenever it is full. */
-export class StreamEncoder {
+export class StreamEncoder implements Disposable {
   readonly #crc: CrcBuffer = crcBuffer(BUFFER_BYTES);
   readonly #bytes = this.#crc.bytes;
   readonly #view = new DataView(this.#bytes.buffer, this.#bytes.byteOffset);
@@ -68,6 +68,11 @@ export class StreamEncoder {
   flush(): void {
     if (this.#used > 0) this.#sink(this.#bytes.subarray(0, this.#used));
     this.#used = 0;
+  }
+
+  /** Gives the buffer back. */
+  [Symbol.dispose](): void {
+    this.#crc[Symbol.dispose]();
   }
 
   #put(at: number, value: AttributeValue): void {

@@ -6,6 +6,7 @@ import type { StreamCommand } from "./command.ts";
 import { StreamError } from "./error.ts";
 import { identityOf, type StreamIdentity } from "./identity.ts";
 import { binaryString } from "./paths.ts";
+import { decodeEncoded } from "./zstd.ts";
 import { isListed, type StreamPolicy } from "./policy.ts";
 
 /** Checks commands one by one; constant memory. */
@@ -47,6 +48,8 @@ export class StreamGuard {
     } else if (command.type === "set_xattr") {
       const key = binaryString(command.name);
       if (!isListed(xattrs, key)) refuse(`attribute ${key}`);
+    } else if (command.type === "encoded_write") {
+      decodeEncoded(command); // the kernel takes what does not decode, and gives EIO later
     } else if (command.type === "update_extent" && !withoutData) {
       refuse("a stream without file data");
     }

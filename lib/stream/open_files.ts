@@ -12,6 +12,7 @@ import {
   openBeneath,
 } from "../../ffi/files.ts";
 import { SysError } from "../../ffi/errno.ts";
+import { printable } from "../../ffi/libc.ts";
 import { fstat, isRegular } from "../../ffi/stat.ts";
 import { binaryString } from "./paths.ts";
 
@@ -83,13 +84,8 @@ export class OpenFiles {
   /** A regular file, open for writing. @throws {SysError} EINVAL on anything else */
   file(path: Uint8Array): number {
     if (this.#fd >= 0 && equal(path, this.#path)) return this.#fd;
-    const fd = openBeneath(this.#rootFd, path, O_RDWR | O_NONBLOCK);
-    if (!isRegular(fstat(fd))) {
-      close(fd);
-      throw new SysError("write to what is no regular file", binaryString(path), 22);
-    }
-    this.#keep(path, fd);
-    return fd;
+    this.#keep(path, openRegular(this.#rootFd, path, O_RDWR));
+    return this.#fd;
   }
 
   #keep(path: Uint8Array, fd: number): void {
@@ -129,6 +125,24 @@ export class OpenFiles {
     for (const fd of this.#folders.values()) close(fd);
     this.#folders.clear();
   }
+}
+
+/**
+ * Opens a regular file beneath a root. Anything else is not even opened: opening a device
+ * may do something.
+ *
+ * @throws {SysError} EINVAL when it is no regular file
+ */
+export function openRegular(rootFd: number, path: Uint8Array, flags: number): number {
+  const seen = openBeneath(rootFd, path, O_PATH);
+  try {
+    if (!isRegular(fstat(seen))) {
+      throw new SysError("open of what is no regular file", printable(path), 22);
+    }
+  } finally {
+    close(seen);
+  }
+  return openBeneath(rootFd, path, flags | O_NONBLOCK);
 }
 
 function equal(a: Uint8Array, b: Uint8Array): boolean {

@@ -14,7 +14,7 @@ import {
   STREAM_MAGIC,
 } from "./format.ts";
 import type { StreamCommand } from "./command.ts";
-import { crcBuffer } from "./crc32c.ts";
+import { type CrcBuffer, crcBuffer } from "./crc32c.ts";
 import { CommandDecoder } from "./decode.ts";
 import { StreamError } from "./error.ts";
 import type { StreamLimits } from "./limits.ts";
@@ -28,10 +28,10 @@ const CHECK_EVERY = 1024;
 export type CommandHandler = (command: StreamCommand, parser: StreamParser) => void;
 
 /** Where a parser stands and what it found in the header. */
-export class StreamParser {
+export class StreamParser implements Disposable {
   readonly #bytes: Uint8Array<ArrayBuffer>;
   readonly #view: DataView;
-  readonly #crc: (start: number, length: number) => number;
+  readonly #buffer: CrcBuffer;
   readonly #decoder: CommandDecoder;
   readonly #limits: StreamLimits;
   readonly #deadline: number;
@@ -47,9 +47,8 @@ export class StreamParser {
 
   /** @param limits see limits.ts @param signal ends the parse between commands */
   constructor(limits: StreamLimits, signal?: AbortSignal) {
-    const buffer = crcBuffer(limits.commandBytes + READ_AHEAD_BYTES);
-    this.#bytes = buffer.bytes;
-    this.#crc = buffer.crc;
+    this.#buffer = crcBuffer(limits.commandBytes + READ_AHEAD_BYTES);
+    this.#bytes = this.#buffer.bytes;
     this.#view = new DataView(this.#bytes.buffer, this.#bytes.byteOffset);
     this.#decoder = new CommandDecoder(this.#bytes, limits.depth);
     this.#limits = limits;
@@ -112,6 +111,11 @@ export class StreamParser {
     throw this.#corrupt(what);
   }
 
+  /** Gives the buffer back: commands that were handed out are void. */
+  [Symbol.dispose](): void {
+    this.#buffer[Symbol.dispose]();
+  }
+
   #corrupt(what: string): StreamError {
     return new StreamError("stream_corrupt", what, this.#offset);
   }
@@ -152,7 +156,9 @@ export class StreamParser {
     if (available < size) return false;
     const wanted = this.#view.getUint32(start + 6, true);
     this.#view.setUint32(start + 6, 0, true);
-    if (this.#crc(start, size) !== wanted) throw this.#corrupt(`${shape.name}: bad crc`);
+    if (this.#buffer.crc(start, size) !== wanted) {
+      throw this.#corrupt(`${shape.name}: bad crc`);
+    }
     this.#checkPace();
     const command = this.#decoder.decode(
       shape,

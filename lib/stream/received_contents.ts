@@ -1,6 +1,7 @@
 /** Hashes that a stream read once could not give, taken from what it made on disk. */
-import { close, O_NONBLOCK, O_RDONLY, openBeneath } from "../../ffi/files.ts";
+import { close, O_RDONLY } from "../../ffi/files.ts";
 import { hashFile } from "./disk_tree.ts";
+import { openRegular } from "./open_files.ts";
 import { binaryBytes } from "./paths.ts";
 import type { VirtualTree } from "./tree.ts";
 
@@ -13,7 +14,7 @@ import type { VirtualTree } from "./tree.ts";
 export function hashUnresolved(tree: VirtualTree, rootFd: number): void {
   for (const { path, node } of tree.walk()) {
     if (!node.content || node.content.sha256() !== null) continue;
-    const fd = openBeneath(rootFd, binaryBytes(path), O_RDONLY | O_NONBLOCK);
+    const fd = openRegular(rootFd, binaryBytes(path), O_RDONLY);
     try {
       const { sha256, sizeBytes } = hashFile(fd, node.content.size);
       if (sizeBytes === node.content.size) node.content.resolve(sha256);

@@ -12,7 +12,7 @@ import type { StreamLimits } from "./limits.ts";
 import { parseSource } from "./run.ts";
 import type { ByteSource } from "./source.ts";
 import type { VirtualTree } from "./tree.ts";
-import { decodeExtent } from "./zstd.ts";
+import { decodeEncoded } from "./zstd.ts";
 
 /** More passes than any honest stream needs; a clone of a clone in reverse needs many. */
 const MAX_PASSES = 64;
@@ -128,5 +128,5 @@ function unresolved(tree: VirtualTree): Set<FileContent> {
 /** The decoded data of a write, whole extents for encoded ones. */
 export function commandData(command: WriteCommand | EncodedWriteCommand): Uint8Array {
   if (command.type === "write") return command.data;
-  return decodeExtent(command.data, command.compression, command.unencodedLength);
+  return decodeEncoded(command);
 }

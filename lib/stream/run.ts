@@ -29,7 +29,7 @@ export async function parseSource(
 ): Promise<{ version: number; streamBytes: number; commands: number }> {
   const { limits, signal, progress } = options;
   await using reader = await openDecoded(source, limits);
-  const parser = new StreamParser(limits, signal);
+  using parser = new StreamParser(limits, signal);
   const started = performance.now();
   let sinceYield = 0;
   for (;;) {

@@ -6,6 +6,7 @@ import {
   zstdDecompressSync,
 } from "node:zlib";
 import { Buffer } from "node:buffer";
+import type { EncodedWriteCommand } from "./command.ts";
 import { COMPRESSION, MAX_UNENCODED_BYTES } from "./format.ts";
 import { StreamError } from "./error.ts";
 import type { StreamLimits } from "./limits.ts";
@@ -152,19 +153,21 @@ function drained(stream: ReturnType<typeof createZstdDecompress>): Promise<void>
 }
 
 /**
- * Decodes the extent of an encoded write.
+ * The whole decoded extent of an encoded write. What its frame does not give reads as
+ * zeros, as in the kernel.
  *
- * @param data the compressed bytes; for zlib and zstd the kernel pads them to a sector
- * @param compression one of `COMPRESSION`
- * @param length decoded size wanted, at most 128 KiB
- * @returns `length` bytes; what the frame does not give reads as zeros, as in the kernel
- * @throws {RangeError} when it does not decode
+ * @throws {StreamError} when it does not decode
  */
-export function decodeExtent(
-  data: Uint8Array,
-  compression: number,
-  length: number,
-): Uint8Array {
+export function decodeEncoded(command: EncodedWriteCommand): Uint8Array {
+  try {
+    return decodeExtent(command.data, command.compression, command.unencodedLength);
+  } catch (error) {
+    const why = error instanceof Error ? error.message : String(error);
+    throw new StreamError("stream_corrupt", `encoded_write: ${why}`, command.at);
+  }
+}
+
+function decodeExtent(data: Uint8Array, compression: number, length: number): Uint8Array {
   if (length > MAX_UNENCODED_BYTES) throw new RangeError(`${length} bytes decoded`);
   let decoded: Uint8Array;
   if (compression === COMPRESSION.none) decoded = data;

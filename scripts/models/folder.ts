@@ -46,6 +46,11 @@ export async function writeModelFolder(
     tokenizer_class: "BertTokenizer",
     do_lower_case: options.tokenizer?.lowercase ?? true,
     model_max_length: shape.positions,
+    unk_token: "[UNK]",
+    sep_token: "[SEP]",
+    pad_token: "[PAD]",
+    cls_token: "[CLS]",
+    mask_token: "[MASK]",
   });
   await json("config.json", {
     architectures: ["BertModel"],

@@ -11,6 +11,13 @@ export const MAIN = "main.js";
 /** Optional native parts of dbus-next that are never there; it works without them. */
 const EXTERNAL = ["x11", "usocket", "debug"];
 
+/** How the program is bundled, but for where to. */
+const BUNDLE_FLAGS: readonly string[] = [
+  // Names are kept: @stricli/core chooses its messages by an error's class name.
+  ...["bundle", "--quiet", "--minify", "--keep-names", "--code-splitting"],
+  ...EXTERNAL.flatMap((name) => ["--external", name]),
+];
+
 /**
  * What CommonJS packages inside the bundle (cli-progress, dbus-next) call to get node's own
  * modules; a bundle in module form has none. Looked up at the call: a start pays nothing.
@@ -27,6 +34,14 @@ export const TARGETS: Readonly<Record<Arch, { deno: string; npm: string }>> = {
   x86_64: { deno: "x86_64-unknown-linux-gnu", npm: "@deno/linux-x64-glibc" },
   aarch64: { deno: "aarch64-unknown-linux-gnu", npm: "@deno/linux-arm64-glibc" },
 };
+
+/** Where a build is published; what is absent the user has to name. */
+export interface Release {
+  /** Folder of SHA256SUMS, without a slash at the end. */
+  readonly url?: string;
+  /** The line of the minisign public key: `RW...`. */
+  readonly key?: string;
+}
 
 /** Where the pieces are, before they become one file. */
 export interface Built {
@@ -82,28 +97,77 @@ export async function commitOf(): Promise<string | null> {
  * command uses.
  *
  * @param folder made by this
+ * @param release what the build shall know of where it is published
  */
-export async function build(folder: string, arch: Arch): Promise<Built> {
+export async function build(
+  folder: string,
+  arch: Arch,
+  release: Release = {},
+): Promise<Built> {
   await Deno.mkdir(folder, { recursive: true });
-  await output(Deno.execPath(), [
-    // Names are kept: @stricli/core chooses its messages by an error's class name.
-    ...["bundle", "--quiet", "--minify", "--keep-names", "--code-splitting"],
-    ...EXTERNAL.flatMap((name) => ["--external", name]),
-    ...["--outdir", folder, "main.ts"],
-  ]);
+  await bundle(folder);
   const commit = await commitOf();
   const code = [...Deno.readDirSync(folder)].map(({ name }) => name).sort();
-  for (const name of code) await finish(`${folder}/${name}`, commit);
+  const values = {
+    "@COMMIT@": commit ?? undefined,
+    "@RELEASE_URL@": release.url,
+    "@RELEASE_KEY@": release.key,
+  };
+  for (const name of code) await finish(`${folder}/${name}`, values);
   const assets = await copyAssets(folder, arch);
   const version = await projectVersion();
   return { folder, files: [...code, ...assets], assets, version, commit };
 }
 
+/** All that a bundle is made of. */
+const BUNDLED_SOURCES = ["deno.json", "deno.lock", "main.ts", "ffi", "lib"];
+
+/**
+ * Bundles main.ts into `folder`.
+ *
+ * esbuild orders modules by their paths relative to where it runs. So it runs on a copy
+ * beside the npm cache: from there all paths are the same, wherever the checkout is.
+ *
+ * @param flags more of `deno bundle`
+ */
+export async function bundle(folder: string, ...flags: string[]): Promise<void> {
+  const { denoDir } = JSON.parse(await output(Deno.execPath(), ["info", "--json"]));
+  const copy = await Deno.makeTempDir({ dir: denoDir, prefix: "op-dbus-build-" });
+  try {
+    for (const name of BUNDLED_SOURCES) await copyTree(REPO + name, `${copy}/${name}`);
+    const args = [...BUNDLE_FLAGS, ...flags, "--outdir", folder, "main.ts"];
+    await output(Deno.execPath(), args, { cwd: copy });
+  } finally {
+    await Deno.remove(copy, { recursive: true });
+  }
+}
+
+async function copyTree(from: string, to: string): Promise<void> {
+  if (!(await Deno.stat(from)).isDirectory) return await Deno.copyFile(from, to);
+  await Deno.mkdir(to);
+  for (const { name } of Deno.readDirSync(from)) {
+    await copyTree(`${from}/${name}`, `${to}/${name}`);
+  }
+}
+
+/** Replaces the placeholders that have a value. */
+export function fillIn(text: string, values: Record<string, string | undefined>): string {
+  return Object.entries(values).reduce(
+    (filled, [name, value]) => filled.replaceAll(name, value ?? name),
+    text,
+  );
+}
+
 /** Writes commit and `require` into a chunk; refuses one that tells where it was built. */
-async function finish(path: string, commit: string | null): Promise<void> {
+async function finish(
+  path: string,
+  values: Record<string, string | undefined>,
+): Promise<void> {
   const code = await Deno.readTextFile(path);
-  if (code.includes(REPO)) throw new Error(`${path} contains the builder's path ${REPO}`);
-  const stamped = code.replaceAll("@COMMIT@", commit ?? "@COMMIT@");
+  if (/op-dbus-build-/.test(code) || code.includes(REPO)) {
+    throw new Error(`${path} contains paths of the machine that built it`);
+  }
+  const stamped = fillIn(code, values);
   const start = /typeof require\b/.test(code) ? REQUIRE : "";
   await Deno.writeTextFile(path, start + stamped);
 }

@@ -67,6 +67,12 @@ for (const device of ["cpu", "wasm"] as const) {
     await assertAgrees(cls, (states) => unit(states[0]!), 1e-4);
     using most = await scratch.open({ pooling: "max", normalise: false }, { device });
     await assertAgrees(most, max, 1e-3);
+    const plainMean = (states: number[][]) =>
+      states[0]!.map((_, d) =>
+        states.reduce((total, state) => total + state[d]!, 0) / states.length
+      );
+    using mean = await scratch.open({ normalise: false }, { device });
+    await assertAgrees(mean, plainMean, 1e-3);
     using none = await scratch.open({ output: "first" }, { device });
     assertEquals(none.identity.pooling, "none");
     await assertAgrees(none, (states) => unit(states[0]!), 1e-4);

@@ -117,10 +117,11 @@ export function testHost(
 ): TestHost {
   const place = testPlace(root), { layout } = place;
   const notes: string[] = [];
-  new Repositories(layout).add("hub", url, keys.map(publicOf), {
-    allowHttp: true,
-    trust: new TrustStore(layout),
-  });
+  const known = new Repositories(layout);
+  if (known.all.length === 0) {
+    const trust = new TrustStore(layout);
+    known.add("hub", url, keys.map(publicOf), { allowHttp: true, trust });
+  }
   const fetch = { allowHttp: true, patience: IMPATIENT };
   const context = async (more: Partial<InstallContext>): Promise<InstallContext> => {
     const trust = new TrustStore(layout), repositories = new Repositories(layout);

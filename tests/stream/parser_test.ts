@@ -16,7 +16,8 @@ import {
 
 /** Parses bytes in pieces of a size; commands with their bytes copied. */
 function parse(bytes: Uint8Array, piece = 65536, limits = PLUGIN_LIMITS) {
-  const parser = new StreamParser(limits), commands: StreamCommand[] = [];
+  using parser = new StreamParser(limits);
+  const commands: StreamCommand[] = [];
   const keep = (command: StreamCommand) => commands.push(structuredClone(command));
   for (let at = 0; at < bytes.length; at += piece) {
     const part = bytes.subarray(at, at + piece);
@@ -123,6 +124,8 @@ Deno.test("attributes missing, twice, out of place, of a wrong size", () => {
   fault(stream(framed(11, Uint8Array.of(15, 0, 9, 0, 97))), /path is too long/);
   fault(stream(framed(11, Uint8Array.of(15, 0, 9))), /cut short/);
   fault(stream(make.truncate("a", 2n ** 60n)), /beyond all bounds/);
+  fault(stream(make.chmod("a", 2 ** 31)), /mode is 020000000000/); // found by fuzzing
+  fault(stream(make.mknod("a", 2 ** 32 + 0o20600, 1)), /mode is 0/);
   fault(stream(make.chown("a", 2 ** 32 - 1, 0)), /uid is 4294967295/);
 });
 

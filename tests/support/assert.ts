@@ -3,12 +3,12 @@ import assert from "node:assert/strict";
 
 /** Deep, strict equality. */
 export function assertEquals<T>(actual: T, expected: T, message?: string): void {
-  assert.deepStrictEqual(actual, expected, message);
+  assert.deepStrictEqual(actual, expected, message as string);
 }
 
 /** Truthiness, narrowing. */
 export function assertTrue(value: unknown, message?: string): asserts value {
-  assert.ok(value, message);
+  assert.ok(value, message as string);
 }
 
 /** Text contains a piece, or matches a pattern. */

@@ -1,6 +1,7 @@
 /** A root with plugins in it, for tests of desired state. */
 import { Layout } from "../../lib/base/layout.ts";
 import type { RecordedAction } from "../../lib/base/recorder.ts";
+import { initRoot } from "../../lib/base/root.ts";
 import { apply, type ApplyOptions } from "../../lib/state/apply.ts";
 import { Buses } from "../../lib/state/buses.ts";
 import { diff } from "../../lib/state/diff.ts";
@@ -43,7 +44,7 @@ export class StateRoot implements AsyncDisposable {
   ): Promise<StateRoot> {
     const folder = await tempFolder("op-dbus-state-");
     const root = new StateRoot(new Layout(folder.path), address, folder);
-    await Deno.mkdir(root.layout.cache);
+    initRoot({ root: folder.path, plain: true });
     for (const name of examples) {
       for (const file of ["plugin.toml", "semantic-mapping.toml"]) {
         await root.put(name, file, await Deno.readTextFile(`${EXAMPLES}${name}/${file}`));

@@ -189,7 +189,8 @@ function unsupported(why: string): InputError {
 /** A file of weights stays beside its model, and is there. */
 function checkExternal(folder: string, name: string): void {
   const parts = name.split("/");
-  if (name.startsWith("/") || parts.some((part) => part === ".." || part === "")) {
+  // An absolute path begins with an empty part.
+  if (parts.some((part) => part === ".." || part === "")) {
     throw new InputError(
       "bad_model",
       `Cannot use the model: its weights lie outside the folder (${

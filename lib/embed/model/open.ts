@@ -40,7 +40,8 @@ export async function openModel(
   const folder = modelFolder(layout, name);
   checkSizes(record, folder);
   const identity = identityOf(record, options.role ?? "passage");
-  return await openRecord(record, folder, { ...options, identity });
+  const stampFolder = layout.meta;
+  return await openRecord(record, folder, { stampFolder, ...options, identity });
 }
 
 /** A changed size is seen at once; `model list --verify` compares digests. */

@@ -9,12 +9,15 @@ import {
   close,
   effectiveUid,
   memfdCreate,
+  O_NOFOLLOW,
   O_RDONLY,
   open,
   writeAll,
 } from "../../../ffi/files.ts";
-import { fstat, isRegular } from "../../../ffi/stat.ts";
+import { isSysError } from "../../../ffi/errno.ts";
+import { fstat, isRegular, type Stat } from "../../../ffi/stat.ts";
 import { InputError, OpError } from "../../base/errors.ts";
+import { checkDigest, verifyOnce } from "./stamp.ts";
 
 /** One binary that op-dbus brings along. */
 export interface Asset {
@@ -86,36 +89,32 @@ export function locateInNpmCache(
  * @throws {OpError} when it is nowhere, or is not the one this version was built with
  */
 export async function readAsset(asset: Asset): Promise<Uint8Array<ArrayBuffer>> {
-  const place = IN_CHECKOUT
-    ? locateInNpmCache(asset)
-    : new URL(`./${asset.fileName}`, import.meta.url);
-  if (place === null) {
-    const name = `${asset.npmPackage}@${asset.npmVersion}`;
-    throw new OpError(
-      "runtime_missing",
-      `Cannot find ${asset.fileName}: Deno's cache has no ${name} for this machine`,
-      { hint: "run: deno install" },
-    );
-  }
+  const path = placeOf(asset);
   let bytes: Uint8Array<ArrayBuffer>;
   try {
-    bytes = await Deno.readFile(place);
+    bytes = await Deno.readFile(path);
   } catch (error) {
-    throw new OpError("runtime_missing", `Cannot read ${place}: ${text(error)}`, {
+    throw new OpError("runtime_missing", `Cannot read ${path}: ${text(error)}`, {
       cause: error,
       hint: "download op-dbus again: its file is incomplete",
     });
   }
-  const expected = asset.sha256[Deno.build.arch];
-  const found = new Uint8Array(await crypto.subtle.digest("SHA-256", bytes)).toHex();
-  if (found !== expected) {
-    throw new OpError(
-      "runtime_damaged",
-      `Cannot use ${place}: its SHA-256 is ${found}, expected ${expected}`,
-      { hint: "download op-dbus again, or run: deno install" },
-    );
-  }
+  const digest = await crypto.subtle.digest("SHA-256", bytes);
+  checkDigest(path, new Uint8Array(digest).toHex(), asset.sha256[Deno.build.arch]);
   return bytes;
+}
+
+/** Where an asset is: beside the bundle, or in Deno's npm cache. */
+function placeOf(asset: Asset): string {
+  if (!IN_CHECKOUT) return new URL(`./${asset.fileName}`, import.meta.url).pathname;
+  const path = locateInNpmCache(asset);
+  if (path !== null) return path;
+  const name = `${asset.npmPackage}@${asset.npmVersion}`;
+  throw new OpError(
+    "runtime_missing",
+    `Cannot find ${asset.fileName}: Deno's cache has no ${name} for this machine`,
+    { hint: "run: deno install" },
+  );
 }
 
 /** A shared library that can be opened by path until it is disposed. */
@@ -126,28 +125,68 @@ export interface LibraryFile extends Disposable {
 }
 
 /**
- * The native library: the one named, else the built-in one in a memfd, where nobody can
- * replace it between the check and the load.
+ * The native library: the one named, else the built-in one.
+ *
+ * A built-in one on the disk is hashed once; afterwards a stamp of its inode says that it
+ * is still the same. It is loaded by the descriptor that was checked, so nobody can put
+ * another file in its place. One inside the executable, which is no file of its own, is
+ * hashed and goes through a memfd: it never touches the disk.
  *
  * @param named absolute path from flag, environment or config; empty for none
+ * @param stampFolder where stamps are kept; without one the library is hashed every time
  */
-export async function nativeLibrary(named: string): Promise<LibraryFile> {
+export async function nativeLibrary(
+  named: string,
+  stampFolder?: string,
+): Promise<LibraryFile> {
   if (named !== "") {
     return { path: vouchedFor(named), origin: named, [Symbol.dispose]() {} };
   }
-  const bytes = await readAsset(ASSETS.native);
-  const fd = memfdCreate("libonnxruntime");
+  const asset = ASSETS.native;
+  const path = placeOf(asset);
+  const fd = openIfPrivate(path);
+  const checked = fd ?? await copyToMemory(asset);
+  try {
+    if (fd !== null) {
+      const sha256 = asset.sha256[Deno.build.arch as keyof typeof asset.sha256];
+      await verifyOnce(fd, path, sha256, stampFolder);
+    }
+  } catch (error) {
+    close(checked);
+    throw error;
+  }
+  return {
+    path: `/proc/self/fd/${checked}`,
+    origin: "built-in",
+    [Symbol.dispose]: () => close(checked),
+  };
+}
+
+/** Opens a file that nobody but root and we can write; null for any other. */
+function openIfPrivate(path: string): number | null {
+  let fd: number;
+  try {
+    fd = open(path, O_RDONLY | O_NOFOLLOW);
+  } catch (error) {
+    // Inside an executable made by deno compile only Deno sees the file.
+    if (isSysError(error)) return null;
+    throw error;
+  }
+  if (obstacle(fstat(fd, path)) === null) return fd;
+  close(fd);
+  return null;
+}
+
+async function copyToMemory(asset: Asset): Promise<number> {
+  const bytes = await readAsset(asset);
+  const fd = memfdCreate(asset.fileName);
   try {
     writeAll(fd, bytes);
+    return fd;
   } catch (error) {
     close(fd);
     throw error;
   }
-  return {
-    path: `/proc/self/fd/${fd}`,
-    origin: "built-in",
-    [Symbol.dispose]: () => close(fd),
-  };
 }
 
 /**
@@ -163,16 +202,21 @@ function vouchedFor(path: string): string {
   if (!path.startsWith("/")) throw refuse("it is not an absolute path");
   const fd = open(path, O_RDONLY);
   try {
-    const stat = fstat(fd, path);
-    if (!isRegular(stat)) throw refuse("it is not a file");
-    if (stat.uid !== 0 && stat.uid !== effectiveUid()) {
-      throw refuse(`it belongs to user ${stat.uid}`);
-    }
-    if (stat.mode & 0o022) throw refuse("other users can write it");
+    const why = obstacle(fstat(fd, path));
+    if (why !== null) throw refuse(why);
   } finally {
     close(fd);
   }
   return path;
+}
+
+/** Why a file may have been written by somebody else; null where it may not. */
+function obstacle(stat: Stat): string | null {
+  if (!isRegular(stat)) return "it is not a file";
+  if (stat.uid !== 0 && stat.uid !== effectiveUid()) {
+    return `it belongs to user ${stat.uid}`;
+  }
+  return stat.mode & 0o022 ? "other users can write it" : null;
 }
 
 function folders(path: string): string[] {

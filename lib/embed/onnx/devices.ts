@@ -27,6 +27,8 @@ export interface DeviceOptions {
   readonly threads?: number;
   /** Texts per run at most. */
   readonly batchTexts?: number;
+  /** See {@link nativeLibrary}. */
+  readonly stampFolder?: string;
 }
 
 const PROVIDER_LIBRARIES = {
@@ -50,14 +52,14 @@ export async function openOnDevice(
   const threads = options.threads ?? getAffinity().length;
   const passedOver: string[] = [];
   if (options.device !== "auto") {
-    const session = await openOne(options.device, model, options.library, threads);
+    const session = await openOne(options.device, model, options, threads);
     return { session, passedOver };
   }
   for (const device of ["cuda", "cpu"] as const) {
     const why = device === "cuda" ? nvidiaObstacle("cuda", options.library) : null;
     if (why === null) {
       try {
-        const session = await openOne(device, model, options.library, threads);
+        const session = await openOne(device, model, options, threads);
         return { session, passedOver };
       } catch (error) {
         if (!(error instanceof OpError)) throw error;
@@ -67,14 +69,14 @@ export async function openOnDevice(
       }
     } else passedOver.push(`${device}: ${why}`);
   }
-  const session = await openOne("wasm", model, options.library, threads);
+  const session = await openOne("wasm", model, options, threads);
   return { session, passedOver };
 }
 
 async function openOne(
   device: Device,
   model: ModelFile,
-  library: string,
+  { library, stampFolder }: DeviceOptions,
   threads: number,
 ): Promise<EngineSession> {
   if (device === "wasm") {
@@ -87,7 +89,9 @@ async function openOne(
       hint: "op-dbus doctor lists the devices; --device auto takes the best that works",
     });
   }
-  return await openNative(await loadNative(library), device, model, { threads });
+  return await openNative(await loadNative(library, stampFolder), device, model, {
+    threads,
+  });
 }
 
 /** Why a device cannot be used; null where nothing stands in its way that we can see. */

@@ -9,6 +9,13 @@ import type { Device, EngineOptions, EngineSession, Feeds, ModelFile } from "./e
 const MAX_THREADS_PER_RUN = 8;
 const MAX_CONCURRENCY = 16;
 
+/**
+ * How long an idle thread spins for its next piece of work. Long enough for the gap
+ * between two operators of a small model; ONNX Runtime's own default is milliseconds,
+ * which halves everybody's speed on a machine that has other work.
+ */
+const SPIN_MICROSECONDS = "50";
+
 /** The library with where it came from. */
 export interface NativeRuntime {
   readonly runtime: OnnxRuntime;
@@ -21,17 +28,17 @@ const loaded = new Map<string, Promise<NativeRuntime>>();
 /**
  * Loads ONNX Runtime; once per process and path.
  *
- * @param named see {@link nativeLibrary}
+ * @param named see {@link nativeLibrary}, like `stampFolder`
  * @throws {OpError} when it is missing, damaged, too old or does not load here
  */
-export function loadNative(named: string): Promise<NativeRuntime> {
+export function loadNative(named: string, stampFolder?: string): Promise<NativeRuntime> {
   let runtime = loaded.get(named);
-  if (!runtime) loaded.set(named, runtime = open(named));
+  if (!runtime) loaded.set(named, runtime = open(named, stampFolder));
   return runtime;
 }
 
-async function open(named: string): Promise<NativeRuntime> {
-  using library = await nativeLibrary(named);
+async function open(named: string, stampFolder?: string): Promise<NativeRuntime> {
+  using library = await nativeLibrary(named, stampFolder);
   try {
     return { runtime: new OnnxRuntime(library.path), origin: library.origin };
   } catch (error) {
@@ -80,8 +87,7 @@ export async function openNative(
     session = await runtime.createSession(model.path, {
       threads,
       providers: providersOf(device),
-      // Spinning threads would starve the event loop and our neighbours for 2 % of speed.
-      config: { "session.intra_op.allow_spinning": "0" },
+      config: { "session.intra_op.spin_duration_us": SPIN_MICROSECONDS },
     });
   } catch (error) {
     throw new OpError(

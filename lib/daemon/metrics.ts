@@ -1,0 +1,133 @@
+/**
+ * Counts and times in the Prometheus text format.
+ *
+ * Source: https://prometheus.io/docs/instrumenting/exposition_formats (0.0.4).
+ */
+
+type Labels = Readonly<Record<string, string>>;
+
+/** Upper bounds of latency buckets, seconds: 0.1 ms to 10 s. */
+const LATENCY_BUCKETS_S = [
+  0.0001,
+  0.00025,
+  0.0005,
+  0.001,
+  0.0025,
+  0.005,
+  0.01,
+  0.025,
+  0.05,
+  0.1,
+  0.25,
+  0.5,
+  1,
+  2.5,
+  10,
+];
+/** Label sets of one metric; more are a defect that would eat memory. */
+const SERIES_LIMIT = 1000;
+
+function labelText(labels: Labels): string {
+  const pairs = Object.entries(labels).map(([name, value]) =>
+    `${name}="${value.replace(/[\\"\n]/g, (c) => c === "\n" ? "\\n" : `\\${c}`)}"`
+  );
+  return pairs.length === 0 ? "" : `{${pairs.join(",")}}`;
+}
+
+/** A number that only grows. */
+export class Counter {
+  readonly #values = new Map<string, number>();
+
+  constructor(readonly name: string, readonly help: string) {}
+
+  add(count = 1, labels: Labels = {}): void {
+    const key = labelText(labels);
+    if (!this.#values.has(key) && this.#values.size >= SERIES_LIMIT) return;
+    this.#values.set(key, (this.#values.get(key) ?? 0) + count);
+  }
+
+  get(labels: Labels = {}): number {
+    return this.#values.get(labelText(labels)) ?? 0;
+  }
+
+  text(): string {
+    const lines = [...this.#values].map(([labels, value]) =>
+      `${this.name}${labels} ${value}`
+    );
+    return metricText(this.name, this.help, "counter", lines);
+  }
+}
+
+/** How long things took. */
+export class Latency {
+  readonly #series = new Map<string, { buckets: number[]; sum: number; count: number }>();
+
+  /** @param labelName what the label says: `route`, `layer` */
+  constructor(
+    readonly name: string,
+    readonly help: string,
+    readonly labelName: string,
+  ) {}
+
+  observe(seconds: number, label = ""): void {
+    let series = this.#series.get(label);
+    if (!series) {
+      if (this.#series.size >= SERIES_LIMIT) return;
+      series = { buckets: LATENCY_BUCKETS_S.map(() => 0), sum: 0, count: 0 };
+      this.#series.set(label, series);
+    }
+    const at = LATENCY_BUCKETS_S.findIndex((bound) => seconds <= bound);
+    if (at !== -1) series.buckets[at]!++;
+    series.sum += seconds;
+    series.count++;
+  }
+
+  /** The bucket bound under which this share of the observations lies; seconds. */
+  quantile(share: number, label = ""): number | null {
+    const series = this.#series.get(label);
+    if (!series || series.count === 0) return null;
+    let seen = 0;
+    for (const [at, bound] of LATENCY_BUCKETS_S.entries()) {
+      seen += series.buckets[at]!;
+      if (seen >= share * series.count) return bound;
+    }
+    return Infinity;
+  }
+
+  get labels(): string[] {
+    return [...this.#series.keys()];
+  }
+
+  text(): string {
+    const lines: string[] = [];
+    for (const [label, { buckets, sum, count }] of this.#series) {
+      const own: Labels = label === "" ? {} : { [this.labelName]: label };
+      let seen = 0;
+      for (const [at, bound] of LATENCY_BUCKETS_S.entries()) {
+        seen += buckets[at]!;
+        lines.push(
+          `${this.name}_bucket${labelText({ ...own, le: String(bound) })} ${seen}`,
+        );
+      }
+      lines.push(`${this.name}_bucket${labelText({ ...own, le: "+Inf" })} ${count}`);
+      lines.push(`${this.name}_sum${labelText(own)} ${sum}`);
+      lines.push(`${this.name}_count${labelText(own)} ${count}`);
+    }
+    return metricText(this.name, this.help, "histogram", lines);
+  }
+}
+
+/** A gauge that is read when somebody asks. */
+export function gaugeText(
+  name: string,
+  help: string,
+  values: readonly (readonly [Labels, number])[],
+): string {
+  const lines = values.map(([labels, value]) => `${name}${labelText(labels)} ${value}`);
+  return metricText(name, help, "gauge", lines);
+}
+
+function metricText(name: string, help: string, type: string, lines: string[]): string {
+  if (lines.length === 0) return "";
+  return `# HELP ${name} ${help}\n# TYPE ${name} ${type}\n${lines.join("\n")}\n`;
+}

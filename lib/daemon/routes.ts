@@ -1,0 +1,102 @@
+/** The paths of the service that programs use. The page and its data are in page.ts. */
+import type { EmbeddingService } from "./embedding_service.ts";
+import type { HttpAnswer, Route } from "./http_server.ts";
+import type { Limits } from "./limits.ts";
+import { parseEmbeddings, parseModel, parseObject, RequestError } from "./openai.ts";
+
+const DEFAULT_NEIGHBOURS = 10;
+
+/** Something that adds metrics when they are asked for, and may say that it is not ready. */
+export interface RouteExtras {
+  readonly metrics?: () => string | Promise<string>;
+  /** Why the service is not ready; null when it is. */
+  readonly notReady?: () => string | null;
+}
+
+/** A JSON answer. */
+export function jsonAnswer(value: unknown, status = 200): HttpAnswer {
+  return { status, type: "application/json", body: JSON.stringify(value) };
+}
+
+/** The API's routes. */
+export function apiRoutes(
+  service: EmbeddingService,
+  limits: Limits,
+  extras: RouteExtras = {},
+): Map<string, Route> {
+  const started = Math.floor(Date.now() / 1000);
+  return new Map<string, Route>([
+    ["/v1/embeddings", {
+      method: "POST",
+      limited: true,
+      async handle({ body, signal }) {
+        const request = parseEmbeddings(parseObject(body), limits.batchTexts);
+        return {
+          type: "application/json",
+          body: await service.embeddings(request, signal),
+        };
+      },
+    }],
+    ["/v1/models", {
+      method: "GET",
+      limited: true,
+      handle: () =>
+        jsonAnswer({
+          object: "list",
+          data: service.models.names().map((id) => ({
+            id,
+            object: "model",
+            created: started,
+            owned_by: "op-dbus",
+          })),
+        }),
+    }],
+    ["/v1/similarity", {
+      method: "POST",
+      limited: true,
+      async handle({ body, signal }) {
+        const { input, k, model, ...rest } = parseObject(body);
+        const unknown = Object.keys(rest)[0];
+        if (unknown !== undefined) {
+          throw new RequestError(
+            "unknown_parameter",
+            `Unknown parameter: ${unknown}`,
+            unknown,
+          );
+        }
+        if (typeof input !== "string" || input === "") {
+          throw new RequestError(
+            "bad_input",
+            "input is not a text, or is empty",
+            "input",
+          );
+        }
+        const count = (k ?? DEFAULT_NEIGHBOURS) as number;
+        return jsonAnswer(await service.similar(input, count, parseModel(model), signal));
+      },
+    }],
+    ["/healthz", {
+      method: "GET",
+      limited: false,
+      handle: () => ({ type: "text/plain", body: "ok\n" }),
+    }],
+    ["/readyz", {
+      method: "GET",
+      limited: false,
+      handle() {
+        const why = extras.notReady?.() ?? null;
+        return why === null
+          ? { type: "text/plain", body: "ready\n" }
+          : { status: 503, type: "text/plain", body: `${why}\n` };
+      },
+    }],
+    ["/metrics", {
+      method: "GET",
+      limited: false,
+      handle: async () => ({
+        type: "text/plain; version=0.0.4; charset=utf-8",
+        body: service.metrics.text() + (await extras.metrics?.() ?? ""),
+      }),
+    }],
+  ]);
+}

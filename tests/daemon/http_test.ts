@@ -1,0 +1,252 @@
+import net from "node:net";
+import OpenAI from "openai";
+import { BuiltinEmbedder } from "../../lib/embed/builtin.ts";
+import {
+  assertEquals,
+  assertIncludes,
+  assertRejects,
+  assertTrue,
+} from "../support/assert.ts";
+import { sh } from "../support/scratch.ts";
+import { fakeModel, overSocket, testService } from "./support.ts";
+
+async function post(url: string, body: unknown, headers: Record<string, string> = {}) {
+  const response = await fetch(url, {
+    method: "POST",
+    headers: { "content-type": "application/json", ...headers },
+    body: typeof body === "string" ? body : JSON.stringify(body),
+  });
+  const { status } = response;
+  return { status, headers: response.headers, json: await response.json() };
+}
+
+/** One turn of the event loop. */
+const turn = () => new Promise((resolve) => setTimeout(resolve, 0));
+
+Deno.test("the openai client gets the model's own vectors, as floats and as base64", async () => {
+  await using service = await testService();
+  const client = new OpenAI({
+    baseURL: `${service.url}/v1`,
+    apiKey: "none",
+    maxRetries: 0,
+  });
+  const texts = ["open port 80", "Größe: ½ €", "x".repeat(5000)];
+  const embedder = new BuiltinEmbedder();
+  const { matrix } = await embedder.embed(texts);
+  for (const format of ["float", "base64", undefined] as const) {
+    const answer = await client.embeddings.create({
+      model: "builtin",
+      input: texts,
+      ...(format && { encoding_format: format }),
+    });
+    assertEquals(answer.data.map(({ index }) => index), [0, 1, 2]);
+    answer.data.forEach(({ embedding }, row) => {
+      const numbers = typeof embedding === "string"
+        ? [...new Float32Array(Uint8Array.fromBase64(embedding).buffer)]
+        : embedding;
+      assertEquals(numbers.length, 384);
+      const expected = matrix.subarray(row * 384, (row + 1) * 384);
+      numbers.forEach((number, i) =>
+        assertTrue(Math.abs(number - expected[i]!) < 1e-3, `${row} ${i}`)
+      );
+    });
+  }
+  const one = await client.embeddings.create({ model: "builtin", input: "just one" });
+  assertEquals([one.data.length, one.model, one.object], [1, "builtin", "list"]);
+  const names = (await client.models.list()).data.map(({ id }) => id);
+  assertEquals(names, ["builtin"]);
+});
+
+Deno.test("dimensions shortens to unit length, and refuses more than there are", async () => {
+  await using service = await testService();
+  const ask = (dimensions: number) =>
+    post(`${service.url}/v1/embeddings`, { input: "hello world", dimensions });
+  const [whole, short] = [await ask(384), await ask(64)];
+  const vector: number[] = short.json.data[0].embedding;
+  assertEquals(vector.length, 64);
+  assertTrue(Math.abs(Math.hypot(...vector) - 1) < 1e-5);
+  const first: number[] = whole.json.data[0].embedding.slice(0, 64);
+  const norm = Math.hypot(...first);
+  vector.forEach((number, i) => assertTrue(Math.abs(number - first[i]! / norm) < 1e-4));
+  assertEquals((await ask(385)).json.error.param, "dimensions");
+});
+
+Deno.test("bad requests are refused with what is wrong", async () => {
+  await using service = await testService({
+    limits: { bodyBytes: 100_000, batchTexts: 8 },
+  });
+  const cases: [unknown, number, string][] = [
+    ["{", 400, "bad_json"],
+    ["[]", 400, "bad_json"],
+    [{}, 400, "bad_input"],
+    [{ input: [] }, 400, "empty_input"],
+    [{ input: "" }, 400, "bad_input"],
+    [{ input: ["a", ""] }, 400, "bad_input"],
+    [{ input: [1, 2, 3] }, 400, "token_input"],
+    [{ input: [[1, 2], [3]] }, 400, "token_input"],
+    [{ input: Array(9).fill("a") }, 400, "too_many_texts"],
+    [{ input: "a", encoding_format: "hex" }, 400, "bad_parameter"],
+    [{ input: "a", dimensions: 0 }, 400, "bad_parameter"],
+    [{ input: "a", model: "gpt" }, 404, "model_not_found"],
+    [{ input: "a", temperature: 1 }, 400, "unknown_parameter"],
+    [{ input: "x".repeat(100_000) }, 413, "too_large"],
+  ];
+  for (const [body, status, code] of cases) {
+    const answer = await post(`${service.url}/v1/embeddings`, body);
+    assertEquals([answer.status, answer.json.error.code], [status, code]);
+  }
+  assertEquals((await overSocket(service.socket, "/nothing")).status, 404);
+  assertEquals((await overSocket(service.socket, "/v1/embeddings")).status, 405);
+  assertEquals((await overSocket(service.socket, "/healthz")).text, "ok\n");
+  assertEquals((await overSocket(service.socket, "/readyz")).text, "ready\n");
+});
+
+Deno.test("similarity finds the nearest cached texts", async () => {
+  await using service = await testService();
+  const input = ["open port 80 for http", "the disk is full", "restart the machine"];
+  await post(`${service.url}/v1/embeddings`, { input });
+  const found = await post(`${service.url}/v1/similarity`, {
+    input: "port 80 open",
+    k: 2,
+  });
+  assertEquals(found.json.data.length, 2);
+  assertEquals(found.json.data[0].text, input[0]);
+  const bad = await post(`${service.url}/v1/similarity`, { input: "x", k: 0 });
+  assertEquals(bad.json.error.param, "k");
+});
+
+Deno.test("metrics are what Prometheus's own parser reads", async () => {
+  await using service = await testService();
+  for (let i = 0; i < 3; i++) {
+    await post(`${service.url}/v1/embeddings`, { input: ["same", "same", `new ${i}`] });
+  }
+  await overSocket(service.socket, '/"odd\\path"');
+  const { text } = await overSocket(service.socket, "/metrics");
+  const path = `${service.folder}/metrics`;
+  await Deno.writeTextFile(path, text);
+  const script = `
+import sys
+from prometheus_client.parser import text_string_to_metric_families
+for family in text_string_to_metric_families(open(sys.argv[1]).read()):
+    for s in family.samples:
+        print(family.type, s.name, sorted(s.labels.items()), s.value)`;
+  const parsed = await sh("/usr/bin/python3", "-c", script, path);
+  assertIncludes(parsed, "counter opdbus_texts_total [('layer', 'memory')] 5.0");
+  assertIncludes(parsed, "counter opdbus_texts_total [('layer', 'model')] 4.0");
+  assertIncludes(
+    parsed,
+    "histogram opdbus_request_duration_seconds_bucket [('le', '+Inf'), ('route', '/v1/embeddings')] 3.0",
+  );
+  assertIncludes(
+    parsed,
+    "opdbus_requests_total [('route', 'other'), ('status', '404')] 1.0",
+  );
+});
+
+Deno.test("a token is asked for where one is set", async () => {
+  await using service = await testService({ token: "secret" });
+  const url = `${service.url}/v1/embeddings`, body = { input: "a" };
+  assertEquals((await post(url, body)).status, 401);
+  assertEquals((await post(url, body, { authorization: "Bearer secreT" })).status, 401);
+  assertEquals((await post(url, body, { authorization: "Bearer secret" })).status, 200);
+});
+
+Deno.test("load beyond capacity is answered with 503 or 429 and a time to wait", async () => {
+  const { promise: open, resolve: release } = Promise.withResolvers<void>();
+  const model = fakeModel(8, () => open);
+  await using service = await testService({
+    embedders: { test: model },
+    limits: { concurrent: 2, waiting: 3 },
+  });
+  const asked = Array.from(
+    { length: 20 },
+    (_, i) => post(`${service.url}/v1/embeddings`, { input: `text ${i}` }),
+  );
+  // All but the two inside and the three waiting are refused before any is answered.
+  const first = await Promise.race(asked);
+  assertEquals([first.status, first.headers.get("retry-after")], [503, "1"]);
+  while (
+    service.service.metrics.requests.get({ route: "/v1/embeddings", status: "503" }) < 15
+  ) {
+    await turn();
+  }
+  release();
+  const statuses = (await Promise.all(asked)).map(({ status }) => status).sort();
+  assertEquals(statuses, [...Array(5).fill(200), ...Array(15).fill(503)]);
+
+  await using limited = await testService({ limits: { perSecond: 2 } });
+  const many = await Promise.all(
+    Array.from(
+      { length: 12 },
+      () => post(`${limited.url}/v1/embeddings`, { input: "a" }),
+    ),
+  );
+  const refused = many.filter(({ status }) => status === 429);
+  assertTrue(refused.length >= 7, `${refused.length} refused`);
+  assertTrue(Number(refused[0]!.headers.get("retry-after")) >= 1);
+});
+
+Deno.test("one text that many ask for at once is computed once", async () => {
+  const { promise: open, resolve: release } = Promise.withResolvers<void>();
+  const model = fakeModel(8, () => open);
+  await using service = await testService({ embedders: { test: model } });
+  const asked = Array.from(
+    { length: 10 },
+    () => post(`${service.url}/v1/embeddings`, { input: "the same" }),
+  );
+  while (service.server.turnstile.inside < 10) await turn();
+  for (let i = 0; i < 10; i++) await turn(); // from its place to the cache
+  release();
+  const vectors = (await Promise.all(asked)).map(({ json }) => json.data[0].embedding);
+  for (const vector of vectors) assertEquals(vector, vectors[0]);
+  assertEquals(model.calls, [["the same"]]);
+  assertEquals(service.service.metrics.shared.get(), 9);
+});
+
+Deno.test("slow, silent and broken clients hold up nobody", async () => {
+  await using service = await testService({ limits: { bodyTimeoutMs: 300 } });
+  const head = "POST /v1/embeddings HTTP/1.1\r\nhost: x\r\ncontent-length: 100\r\n\r\n";
+  const starts = [
+    "",
+    "POST /v1/embed",
+    head,
+    head + '{"input":',
+    "\x00\x01garbage\r\n\r\n",
+  ];
+  const closed = starts.map((start) =>
+    new Promise<void>((resolve) => {
+      const socket = net.connect(service.socket, () => socket.write(start));
+      socket.resume();
+      socket.on("error", () => {}); // cut off is what is expected
+      socket.on("close", () => resolve());
+    })
+  );
+  for (let i = 0; i < 50; i++) {
+    const body = JSON.stringify({ input: `quick ${i}` });
+    assertEquals((await overSocket(service.socket, "/v1/embeddings", body)).status, 200);
+  }
+  await Promise.all(closed);
+});
+
+Deno.test("a client that goes while its text is computed frees its place", async () => {
+  const { promise: open, resolve: release } = Promise.withResolvers<void>();
+  const model = fakeModel(8, () => open);
+  await using service = await testService({
+    embedders: { test: model },
+    limits: { concurrent: 1, waiting: 5 },
+  });
+  const stop = new AbortController();
+  const waiting = fetch(`${service.url}/v1/embeddings`, {
+    method: "POST",
+    body: JSON.stringify({ input: "first" }),
+    signal: stop.signal,
+  });
+  while (model.calls.length === 0) await turn();
+  stop.abort();
+  await assertRejects(() => waiting, Error);
+  release();
+  assertEquals(
+    (await post(`${service.url}/v1/embeddings`, { input: "next" })).status,
+    200,
+  );
+});
