@@ -211,6 +211,13 @@ export class EmbeddingCache implements Disposable {
     return warmArena(this.store, this.store.room(identity), limit);
   }
 
+  /** Looks every vector in a model's memory up once; returns how many there were. */
+  lookUpArena(identity: ModelIdentity): number {
+    const texts = this.store.room(identity).arena?.texts() ?? [];
+    for (const text of texts) this.peek(text, identity);
+    return texts.length;
+  }
+
   /** Where the memory for hot vectors is, and which node answered how many hits. */
   arenas(): ArenaReport[] {
     this.#checkOpen();

@@ -62,7 +62,12 @@ export class Counter {
 export class Latency {
   readonly #series = new Map<string, { buckets: number[]; sum: number; count: number }>();
 
-  constructor(readonly name: string, readonly help: string) {}
+  /** @param labelName what the label says: `route`, `layer` */
+  constructor(
+    readonly name: string,
+    readonly help: string,
+    readonly labelName: string,
+  ) {}
 
   observe(seconds: number, label = ""): void {
     let series = this.#series.get(label);
@@ -96,7 +101,7 @@ export class Latency {
   text(): string {
     const lines: string[] = [];
     for (const [label, { buckets, sum, count }] of this.#series) {
-      const own: Labels = label === "" ? {} : { route: label };
+      const own: Labels = label === "" ? {} : { [this.labelName]: label };
       let seen = 0;
       for (const [at, bound] of LATENCY_BUCKETS_S.entries()) {
         seen += buckets[at]!;
