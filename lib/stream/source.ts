@@ -2,7 +2,7 @@
  * Where a stream's bytes come from: a file, a pipe, bytes in memory, anything that
  * yields chunks. A zstd frame around the stream is recognised and taken off.
  */
-import { readLater } from "../../ffi/btrfs_send.ts";
+import { readLater } from "../../ffi/later.ts";
 import { close, O_RDONLY, open, pread, read } from "../../ffi/files.ts";
 import { fstat, isRegular } from "../../ffi/stat.ts";
 import type { StreamLimits } from "./limits.ts";
