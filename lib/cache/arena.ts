@@ -87,6 +87,11 @@ export class Arena implements Disposable {
     return this.#floats.subarray(at, at + this.dimensions);
   }
 
+  /** The texts whose vectors are here. */
+  texts(): string[] {
+    return [...this.#slots.keys()];
+  }
+
   /** True where a text's vector is here; no use is counted. */
   has(text: string): boolean {
     return this.#slots.has(text);

@@ -5,7 +5,8 @@
  * names them, the manifest is durable before anything they replace is removed. What is in
  * two places in between is the same vector twice.
  */
-import { fsync } from "../../ffi/files.ts";
+import { fsync, syncfs } from "../../ffi/files.ts";
+import { fstatfs } from "../../ffi/stat.ts";
 import { readTextFile } from "../../ffi/directory.ts";
 import { asOpError, LockedError } from "../base/errors.ts";
 import { type Lock, tryLock } from "../base/lock.ts";
@@ -39,7 +40,12 @@ export interface CompactReport {
   readonly left: number;
   readonly packsBefore: number;
   readonly packsAfter: number;
+  /** Space that is free now and was not before, by statfs(2); negative for less. */
+  readonly freedBytes: number;
 }
+
+/** Counter of what compactions freed. */
+export const FREED = "freed_bytes";
 
 /** A pack is merged into the new one unless it is more than so many times larger. */
 const GROWTH = 3;
@@ -71,11 +77,21 @@ export function compact(
 ): CompactReport {
   using _lock = lockPacks(folder);
   try {
-    return new Compaction(store, options).run();
+    const before = availableBytes(store);
+    const report = new Compaction(store, options).run();
+    const freedBytes = availableBytes(store) - before;
+    store.index.count(FREED, freedBytes);
+    return { ...report, freedBytes };
   } catch (error) {
     if (options.signal?.aborted) throw error;
     throw asOpError(error, "Cannot compact the cache");
   }
+}
+
+/** Of the file system, once what is being written has its place. */
+function availableBytes({ loose }: Store): number {
+  syncfs(loose.folderFd, loose.path);
+  return fstatfs(loose.folderFd, loose.path).availableBytes;
 }
 
 /**
@@ -100,7 +116,6 @@ class Compaction {
   readonly #groups = new Map<string, Group>();
   readonly #models = new Map<number, ModelIdentity>();
   readonly #inodes = new Map<string, bigint>();
-  #next: number;
   readonly #nowMs = Date.now();
   #merged = 0;
   #dropped = 0;
@@ -109,7 +124,6 @@ class Compaction {
     const { packs } = store;
     packs.refresh();
     this.#removeLeftovers();
-    this.#next = Math.max(0, ...packs.numbersOnDisk(), ...packs.broken()) + 1;
     for (const row of store.index.all("SELECT * FROM models")) {
       this.#models.set(Number(row.id), {
         name: String(row.name),
@@ -135,7 +149,7 @@ class Compaction {
     loose.removeTemporaries(temporaries);
   }
 
-  run(): CompactReport {
+  run(): Omit<CompactReport, "freedBytes"> {
     const { packs } = this.store;
     const before = packs.all();
     try {
@@ -199,7 +213,7 @@ class Compaction {
     if (!group) {
       const { folderFd } = this.store.loose;
       const { dimensions } = identity;
-      const number = this.#next++;
+      const number = this.store.packs.nextNumber();
       const writer = new PackWriter(folderFd, number, codec, dimensions, identity);
       this.#groups.set(name, group = { identity, codec, writer, sources: [] });
     }

@@ -1,5 +1,6 @@
 /** What the cache holds and did. */
 import { statfs } from "../../ffi/stat.ts";
+import { FREED } from "./compact.ts";
 import { residentBytes } from "./residency.ts";
 import type { Pack } from "./pack.ts";
 import { UsesSnapshot } from "./pack_uses.ts";
@@ -54,6 +55,8 @@ export interface CacheStats {
   readonly looseFiles: number;
   readonly packs: readonly PackShare[];
   readonly indexBytes: number;
+  /** Space that compactions gave back, measured by statfs(2); others may write meanwhile. */
+  readonly freedBytes: number;
   readonly codecs: readonly CodecShare[];
   readonly models: readonly ModelShare[];
   readonly ages: readonly AgeShare[];
@@ -77,6 +80,7 @@ export function stats(store: Store, nowMs = Date.now()): CacheStats {
     looseFiles: store.loose.keys().length,
     packs: store.packs.all().map(share),
     indexBytes: sizeOf(store.index.path) + sizeOf(`${store.index.path}-wal`),
+    freedBytes: store.index.counter(FREED),
     codecs: codecs(store),
     models: models(store),
     ages: ages(store, nowMs),

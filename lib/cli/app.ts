@@ -25,6 +25,7 @@ export const NOUNS: Readonly<Record<string, () => Promise<Route>>> = {
   cache: async () => (await import("./cache.ts")).cache,
   chain: async () => (await import("./chain.ts")).chain,
   model: async () => (await import("./model.ts")).model,
+  numa: async () => (await import("./numa.ts")).numa,
   snapshot: async () => (await import("./snapshot.ts")).snapshot,
   plugin: async () => (await import("./plugin.ts")).plugin,
   query: async () => (await import("./state.ts")).query,
@@ -38,13 +39,16 @@ export const NOUNS: Readonly<Record<string, () => Promise<Route>>> = {
   key: async () => (await import("./key.ts")).key,
   sign: async () => (await import("./key.ts")).sign,
   "verify-signature": async () => (await import("./key.ts")).verifySignature,
+  self: async () => (await import("./self.ts")).self,
+  serve: async () => (await import("./serve.ts")).serve,
+  status: async () => (await import("./status.ts")).status,
   help: async () => (await import("./help.ts")).help,
   completions: async () => (await import("./completions.ts")).completions,
   version: async () => (await import("./version.ts")).version,
 };
 
 /** Other names of nouns. */
-const ALIASES: Readonly<Record<string, string>> = { blockchain: "chain" };
+const ALIASES: Readonly<Record<string, string>> = { blockchain: "chain", run: "serve" };
 
 /**
  * The routes that a command line needs: its own noun, or all of them for help, for a

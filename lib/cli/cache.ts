@@ -3,6 +3,7 @@ import { InputError, OpError } from "../base/errors.ts";
 import { command, group } from "./command.ts";
 import { cacheVerify } from "./cache_verify.ts";
 import { cacheClean, cacheClear } from "./cache_remove.ts";
+import { cacheCompact, cacheWarm } from "./cache_packs.ts";
 import { cacheStats } from "./cache_stats.ts";
 import { argument, countFlag } from "./flags.ts";
 import { openCache } from "./open_cache.ts";
@@ -74,6 +75,8 @@ export const cache = group("Look into the embedding cache and keep it in order",
   stats: cacheStats,
   get,
   search,
+  compact: cacheCompact,
+  warm: cacheWarm,
   verify: cacheVerify,
   clean: cacheClean,
   clear: cacheClear,

@@ -21,6 +21,11 @@ function asJson(stats: CacheStats) {
     entries: stats.entries,
     vector_bytes: stats.vectorBytes,
     loose_files: stats.looseFiles,
+    packs: stats.packs.map(({ residentBytes, ...rest }) => ({
+      ...rest,
+      resident_bytes: residentBytes,
+    })),
+    freed_by_compaction_bytes: stats.freedBytes,
     index_bytes: stats.indexBytes,
     codecs: stats.codecs.map(({ plainBytes, ...rest }) => ({
       ...rest,
@@ -30,6 +35,7 @@ function asJson(stats: CacheStats) {
     ages: stats.ages.map(({ upToMs, entries }) => ({ up_to_ms: upToMs, entries })),
     lifetime: {
       memory_hits: lifetime.memoryHits,
+      pack_hits: lifetime.packHits,
       loose_hits: lifetime.looseHits,
       misses: lifetime.misses,
       healed: lifetime.healed,
@@ -44,23 +50,44 @@ function asJson(stats: CacheStats) {
 
 function asText(stats: CacheStats): string {
   const { lifetime } = stats;
-  const hits = lifetime.memoryHits + lifetime.looseHits;
+  const hits = lifetime.memoryHits + lifetime.packHits + lifetime.looseHits;
   const asked = hits + lifetime.misses;
   const rate = asked === 0 ? "" : ` (${(100 * hits / asked).toFixed(1)} % hits)`;
   const lines = [
     `${stats.entries} vectors, ${formatSize(stats.vectorBytes)} encoded; index ${
       formatSize(stats.indexBytes)
     }; ${stats.looseFiles} loose files`,
-    `since it was made: ${lifetime.memoryHits} hits in memory, ${lifetime.looseHits} on disk, ` +
+    `since it was made: ${lifetime.memoryHits} hits in memory, ${lifetime.packHits} in packs, ` +
+    `${lifetime.looseHits} in loose files, ` +
     `${lifetime.misses} misses${rate}; ${lifetime.healed} healed, ${lifetime.upgraded} upgraded`,
     `file system: ${formatSize(stats.fileSystem.availableBytes)} free of ${
       formatSize(stats.fileSystem.totalBytes)
     }`,
   ];
+  if (stats.freedBytes !== 0) {
+    lines.push(`compaction freed ${formatSize(stats.freedBytes)}, measured by statfs`);
+  }
+  if (stats.packs.length > 0) lines.push("", packTable(stats));
   if (stats.entries > 0) {
     lines.push("", codecTable(stats), "", modelTable(stats), "", ages(stats));
   }
   return lines.join("\n");
+}
+
+function packTable({ packs }: CacheStats): string {
+  return table(
+    ["PACK", "MODEL", "CODEC", "VECTORS", "DELETED", "BYTES", "IN MEMORY"],
+    packs.map((pack) => [
+      String(pack.number),
+      pack.model,
+      pack.codec,
+      String(pack.records),
+      String(pack.deleted),
+      formatSize(pack.bytes),
+      `${(100 * pack.residentBytes / pack.bytes).toFixed(0)} %`,
+    ]),
+    [3, 4, 5, 6],
+  );
 }
 
 function codecTable({ codecs }: CacheStats): string {

@@ -1,5 +1,6 @@
 /** op-dbus embed */
 import { InputError } from "../base/errors.ts";
+import type { EmbeddingCache } from "../cache/embedding_cache.ts";
 import type { Context } from "./context.ts";
 import { command } from "./command.ts";
 import { textFlag, toggle } from "./flags.ts";
@@ -89,7 +90,31 @@ async function runEmbed(context: Context, flags: EmbedFlags, ...args: string[]) 
     elapsed_ms: elapsedMs,
     model: embedder.identity.name,
   });
+  compactWhenDue(context, cache, totals.misses);
   report(context, totals, inputStats.emptyLines, elapsedMs);
+}
+
+/** Loose files are only counted after so many new ones: counting reads the folder. */
+const COMPACT_CHECK_MISSES = 1000;
+
+/** A long embed leaves its vectors in packs. Interrupted here, all of them are safe. */
+function compactWhenDue(
+  { config, out, signal }: Context,
+  cache: EmbeddingCache,
+  misses: number,
+): void {
+  if (misses < COMPACT_CHECK_MISSES) return;
+  const threshold = config.get("cache.compact_threshold");
+  const bar = progressBar(out, "Compacting", 0, "vectors");
+  try {
+    const report = cache.compactIfDue(
+      { signal, progress: (done, total) => bar.update(done, total) },
+      threshold,
+    );
+    if (report) out.note(`${report.packed} vectors moved into a pack`);
+  } finally {
+    bar.stop();
+  }
 }
 
 /** Where the texts come from; exactly one place. */

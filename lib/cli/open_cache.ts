@@ -1,6 +1,7 @@
 /** Opens the cache of the root that a command works on. */
 import type { EmbeddingCache } from "../cache/embedding_cache.ts";
 import type { Context } from "./context.ts";
+import { openPlacement } from "./open_placement.ts";
 
 /**
  * The cache of the root; closed when the command ends.
@@ -17,11 +18,13 @@ export async function openCache(
   const { requireRoot } = await import("../base/root.ts");
   const { config, layout } = context;
   requireRoot(layout.root);
+  const placement = readOnly ? null : await openPlacement(context);
   const cache = EmbeddingCache.open(layout.embeddings, {
     codec: config.get("cache.codec"),
     durability: config.get("cache.durability"),
     arenaBytes: config.get("cache.arena_size"),
     readOnly: readOnly && exists(layout.index),
+    ...(placement && { placement }),
   });
   context.onClose(() => cache.close());
   return cache;

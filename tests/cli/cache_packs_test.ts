@@ -1,0 +1,82 @@
+import { assertEquals, assertIncludes, assertTrue } from "../support/assert.ts";
+import { cli } from "../support/cli.ts";
+import { btrfsScratch, platformTest } from "../support/scratch.ts";
+
+const LINES = Array.from({ length: 400 }, (_, i) => `line of text number ${i}`).join(
+  "\n",
+);
+
+async function run(root: string, ...args: string[]) {
+  const result = await cli(["--root", root, "--json", ...args]);
+  assertEquals(result.code, 0, result.stderr);
+  return JSON.parse(result.stdout);
+}
+
+platformTest("compact, warm, stats, numa and search work on one root", async () => {
+  await using disk = await btrfsScratch(300);
+  const root = `${disk.path}/r`;
+  await run(root, "init");
+  const fill = ["--root", root, "embed", "--file", "-", "--output", "none"];
+  assertEquals((await cli(fill, { stdin: LINES })).code, 0);
+  const before = await run(root, "cache", "search", "number 77", "-k", "5");
+  const report = await run(root, "cache", "compact");
+  assertEquals([report.packed, report.left, report.packs_after], [400, 0, 1]);
+  assertEquals(await run(root, "cache", "search", "number 77", "-k", "5"), before);
+  const warm = await run(root, "cache", "warm", "--limit", "1M", "--by", "frequency");
+  assertEquals(warm.vectors, 400);
+  const stats = await run(root, "cache", "stats");
+  assertEquals([stats.loose_files, stats.packs.length], [0, 1]);
+  assertTrue(stats.packs[0].resident_bytes > 0);
+  const again = await cli(fill, { stdin: LINES });
+  assertIncludes(again.stderr, "400 hits");
+  assertEquals((await run(root, "cache", "stats")).lifetime.pack_hits, 400);
+  const numa = await run(root, "numa", "stats");
+  assertEquals([numa.vectors, numa.hits], [400, 400]);
+  if (numa.numa_support) {
+    const hits = numa.nodes.reduce(
+      (sum: number, { hits }: { hits: number }) => sum + hits,
+      0,
+    );
+    assertEquals(hits, 400);
+  }
+  assertEquals((await cli(["--root", root, "cache", "verify"])).code, 0);
+});
+
+platformTest(
+  "a long embed ends by compacting, at the threshold of the settings",
+  async () => {
+    await using disk = await btrfsScratch(300);
+    const root = `${disk.path}/r`;
+    await run(root, "init");
+    const lines = Array.from({ length: 1200 }, (_, i) => `text ${i}`).join("\n");
+    const env = { OPDBUS_CACHE_COMPACT_THRESHOLD: "1000" };
+    const args = ["--root", root, "embed", "--file", "-", "--output", "none"];
+    const result = await cli(args, { stdin: lines, env });
+    assertIncludes(result.stderr, "1200 vectors moved into a pack");
+  },
+);
+
+Deno.test("numa show draws this machine; a bad strategy or node is one clear error", async () => {
+  const shown = await cli(["numa", "show"]);
+  assertEquals(shown.code, 0, shown.stderr);
+  assertIncludes(shown.stdout, /node \d/);
+  const json = JSON.parse((await cli(["--json", "numa", "show"])).stdout);
+  assertTrue(json.nodes.length >= 1 && json.limits.cpus.length >= 1);
+  for (const strategy of ["fastest", "node:999"]) {
+    const env = { OPDBUS_PLACEMENT_STRATEGY: strategy };
+    const bad = await cli(["numa", "show"], { env });
+    assertEquals([bad.code, bad.stdout], [2, ""], bad.stderr);
+  }
+});
+
+Deno.test("doctor --measure gives this machine's own figures", async () => {
+  const result = await cli(["--json", "doctor", "--measure"]);
+  assertEquals(result.code, 0, result.stderr);
+  const { measured } = JSON.parse(result.stdout);
+  assertTrue(
+    measured.memory.every((pair: { latency_ns: number }) => pair.latency_ns > 0),
+  );
+  assertTrue(measured.working_sets.length === 5);
+  assertTrue(measured.hit_path.arena_us > 0 && measured.hit_path.pack_us > 0);
+  assertTrue(measured.disk.cold_read_us > 0);
+});
