@@ -1,8 +1,8 @@
 /**
  * kill -9 at the syscalls that rotate, restore, send and receive make: strace kills the
- * process at the n-th of them, for n = 1, 2, ... until it ends by itself. After each kill
- * the invariants hold, and the next run mends what is left. OPDBUS_TEST_FULL=1 takes every
- * n; without it a few of them.
+ * process at the n-th ioctl, at the n-th fsync, ... for each n and each call that a whole
+ * run makes. After each kill the invariants hold, and the next run mends what is left.
+ * OPDBUS_TEST_FULL=1 takes every point; without it some, spread evenly.
  */
 import { assertEquals, assertTrue } from "../support/assert.ts";
 import { btrfsScratch, canMountBtrfs, sh } from "../support/scratch.ts";
@@ -15,8 +15,7 @@ import { digestOfFolder } from "../../lib/stream/disk_tree.ts";
 const FULL = Deno.env.get("OPDBUS_TEST_FULL") === "1";
 /** How many of the kill points a normal run takes, about. */
 const POINTS = 10;
-/** More syscalls than any of them makes. */
-const MAX_CALLS = 3000;
+/** The calls that change a file system, or decide what is changed. */
 const CALLS = "ioctl,rename,renameat2,unlinkat,mkdirat,fsync,fdatasync,syncfs,write," +
   "pwrite64,ftruncate,flock,fchmod,fchownat,utimensat,fsetxattr,linkat,symlinkat,openat2";
 const CHILD = new URL("./snapshot_child.ts", import.meta.url).pathname;
@@ -45,9 +44,15 @@ async function child(strace: readonly string[], args: readonly string[]) {
   return { killed: signal === "SIGKILL" || code === 137, code, stderr };
 }
 
-/** Runs it, killed at its n-th call. @returns whether it was killed */
-async function killedAt(n: number, args: readonly string[]): Promise<boolean> {
-  const inject = `inject=${CALLS}:signal=SIGKILL:when=${n}`;
+/** The n-th call of one kind that a thread makes. */
+interface Point {
+  readonly call: string;
+  readonly n: number;
+}
+
+/** Runs it, killed at a point. @returns whether it was killed */
+async function killedAt({ call, n }: Point, args: readonly string[]): Promise<boolean> {
+  const inject = `inject=${call}:signal=SIGKILL:when=${n}`;
   const strace = [
     "strace",
     "-f",
@@ -55,7 +60,7 @@ async function killedAt(n: number, args: readonly string[]): Promise<boolean> {
     "-o",
     "/dev/null",
     "-e",
-    `trace=${CALLS}`,
+    `trace=${call}`,
     "-e",
     inject,
   ];
@@ -69,26 +74,24 @@ async function finishes(args: readonly string[]): Promise<void> {
   assertEquals(code, 0, new TextDecoder().decode(stderr));
 }
 
-/** How many of the calls a whole run makes in its busiest thread. */
-async function countCalls(args: readonly string[], scratch: string): Promise<number> {
-  const log = `${scratch}/strace`;
+/** Every point of a whole run, by what its busiest thread does. */
+async function pointsOf(args: readonly string[], scratch: string): Promise<Point[]> {
+  const log = `${scratch}/strace`, most = new Map<string, number>();
   await child(["strace", "-ff", "-qq", "-o", log, "-e", `trace=${CALLS}`], args);
-  let most = 0;
   for await (const { name } of Deno.readDir(scratch)) {
     if (!name.startsWith("strace.")) continue;
     const text = await Deno.readTextFile(`${scratch}/${name}`);
-    most = Math.max(most, text.split("\n").length - 1);
     await Deno.remove(`${scratch}/${name}`);
+    const calls = text.split("\n").map((line) => line.split("(")[0]!).filter(Boolean);
+    for (const [call, all] of Object.entries(Object.groupBy(calls, (call) => call))) {
+      most.set(call, Math.max(most.get(call) ?? 0, all!.length));
+    }
   }
-  return Math.min(most, MAX_CALLS);
-}
-
-/** The kill points of a run: all, or some spread over it, the last ones among them. */
-function points(count: number): number[] {
-  const step = FULL ? 1 : Math.max(1, Math.floor(count / POINTS));
-  const some: number[] = [];
-  for (let n = count; n > 0; n -= step) some.unshift(n);
-  return some;
+  const points = [...most].sort().flatMap(([call, count]) =>
+    Array.from({ length: count }, (_, i): Point => ({ call, n: i + 1 }))
+  );
+  const step = FULL ? 1 : Math.max(1, Math.floor(points.length / POINTS));
+  return points.filter((_, i) => i % step === 0);
 }
 
 /** Names under the root and a folder that only a running op-dbus may have there. */
@@ -110,19 +113,20 @@ crashTest("rotate, killed at each call: the newest four are always there", async
   const { path, folder } = state(root), args = ["rotate", root.layout.root, ""];
   await Deno.writeTextFile(`${path}/note`, "live");
   for (let i = 0; i < 5; i++) await finishes(args);
-  for (const n of points(await countCalls(args, root.mount))) {
+  for (const point of await pointsOf(args, root.mount)) {
+    const at = `${point.call} ${point.n}`;
     const before = names(root);
-    await killedAt(n, args);
+    await killedAt(point, args);
     const after = names(root);
     const wanted = [...new Set([...before, ...after])].sort().slice(-4);
-    assertEquals(wanted.filter((name) => !after.includes(name)), [], `call ${n}`);
+    assertEquals(wanted.filter((name) => !after.includes(name)), [], at);
     for (const { path } of listFound(state(root))) {
       assertEquals(await Deno.readTextFile(`${path}/note`), "live");
     }
     assertEquals(await Deno.readTextFile(`${path}/note`), "live");
     await finishes(args);
-    assertEquals(names(root).length, 4, `call ${n}`);
-    assertEquals(await leftovers(root.layout.root, folder), [], `call ${n}`);
+    assertEquals(names(root).length, 4, at);
+    assertEquals(await leftovers(root.layout.root, folder), [], at);
   }
 });
 
@@ -134,19 +138,19 @@ crashTest(
     await Deno.writeTextFile(note, "wanted");
     const { name } = await createSnapshot(state(root), { nowMs: Date.now() - 3_600_000 });
     const args = ["restore", root.layout.root, name];
-    const calls = await countCalls(args, root.mount);
-    for (const n of points(calls)) {
-      await Deno.writeTextFile(note, `live ${n}`);
-      await killedAt(n, args);
+    for (const point of await pointsOf(args, root.mount)) {
+      const at = `${point.call} ${point.n}`;
+      await Deno.writeTextFile(note, `live ${at}`);
+      await killedAt(point, args);
       const live = await Deno.readTextFile(note);
-      assertTrue(live === "wanted" || live === `live ${n}`, `call ${n}: ${live}`);
+      assertTrue(live === "wanted" || live === `live ${at}`, `${at}: ${live}`);
       await finishes(args);
-      assertEquals(await Deno.readTextFile(note), "wanted", `call ${n}`);
+      assertEquals(await Deno.readTextFile(note), "wanted", at);
       const kept = await Promise.all(
         listFound(state(root)).map(({ path }) => Deno.readTextFile(`${path}/note`)),
       );
-      assertTrue(kept.includes(`live ${n}`), `call ${n}: what was live is lost`);
-      assertEquals(await leftovers(root.layout.root, folder), [], `call ${n}`);
+      assertTrue(kept.includes(`live ${at}`), `${at}: what was live is lost`);
+      assertEquals(await leftovers(root.layout.root, folder), [], at);
       assertEquals(listFound(state(root)).filter(({ problem }) => problem !== null), []);
     }
   },
@@ -162,9 +166,10 @@ crashTest(
     for (let i = 0; i < 6; i++) await Deno.writeTextFile(`${path}/f${i}`, `content ${i}`);
     await finishes(args);
     await Deno.writeTextFile(`${path}/counted`, "counted");
-    for (const n of points(await countCalls(args, root.mount))) {
-      await Deno.writeTextFile(`${path}/f${n % 6}`, `changed at ${n}`);
-      await killedAt(n, args);
+    for (const point of await pointsOf(args, root.mount)) {
+      const at = `${point.call} ${point.n}`;
+      await Deno.writeTextFile(`${path}/f${point.n % 6}`, `changed at ${at}`);
+      await killedAt(point, args);
       for (const remote of listReplicas(away)) {
         const visible = !remote.name.startsWith(".");
         assertTrue(
@@ -175,12 +180,12 @@ crashTest(
       await finishes(args);
       const newest = listFound(state(root)).at(-1)!;
       const there = listReplicas(away).find((remote) => remote.name === newest.name);
-      assertEquals(there?.receivedUuid, newest.info.uuid, `call ${n}`);
+      assertEquals(there?.receivedUuid, newest.info.uuid, at);
       assertEquals(
         await digestOfFolder(`${away}/${newest.name}`),
         await digestOfFolder(newest.path),
       );
-      assertEquals(await leftovers(root.layout.root, folder, away), [], `call ${n}`);
+      assertEquals(await leftovers(root.layout.root, folder, away), [], at);
     }
   },
 );
@@ -195,14 +200,15 @@ crashTest(
     const args = ["file", root.layout.root, file];
     await finishes(args);
     const whole = await Deno.readFile(file);
-    for (const n of points(await countCalls(args, root.mount))) {
+    for (const point of await pointsOf(args, root.mount)) {
+      const at = `${point.call} ${point.n}`;
       await Deno.remove(file);
-      if (await killedAt(n, args)) {
+      if (await killedAt(point, args)) {
         const there = await Deno.readFile(file).catch(() => null);
-        assertTrue(there === null || there.length === whole.length, `call ${n}`);
+        assertTrue(there === null || there.length === whole.length, at);
       }
       await finishes(args);
-      assertEquals(await Deno.readFile(file), whole, `call ${n}`);
+      assertEquals(await Deno.readFile(file), whole, at);
       assertEquals(
         await sh("sh", "-c", `ls ${root.mount}/*.part 2>/dev/null || true`),
         "",

@@ -5,8 +5,10 @@ import { DifferenceError, InputError, OpError } from "../../lib/base/errors.ts";
 import { digestOfFolder } from "../../lib/stream/disk_tree.ts";
 import { StreamError } from "../../lib/stream/error.ts";
 import { VerifiedSnapshots } from "../../lib/stream/parents.ts";
+import { PLUGIN_LIMITS } from "../../lib/stream/limits.ts";
 import { PLUGIN_POLICY } from "../../lib/stream/policy.ts";
 import { receiveStream } from "../../lib/stream/receive.ts";
+import { parseSource } from "../../lib/stream/run.ts";
 import { sendChunks, sendToFd } from "../../lib/stream/send.ts";
 import { bytesSource, chunksSource } from "../../lib/stream/source.ts";
 import { cleanReceives, Staging } from "../../lib/stream/staging.ts";
@@ -249,6 +251,42 @@ platformTest("no space in the middle: one clear error, nothing left", async () =
   const got = await receiveStream(bytesSource(SIMPLE), { folder: fs.path });
   assertEquals(digestOfFolder(got.path), got.digest);
 });
+
+for (const compress of ["zlib", "lzo", "zstd"]) {
+  platformTest(`${compress} extents are sent and received as they are`, async () => {
+    await using fs = await btrfsScratch(512, `compress-force=${compress}`);
+    await using plain = await tempFolder();
+    const work = `${fs.path}/work`;
+    await sh("btrfs", "subvolume", "create", work);
+    const random = crypto.getRandomValues(new Uint8Array(3000));
+    for (let n = 1; n < 60; n++) { // half of each repeats, in ever longer runs
+      const bytes = new Uint8Array(n * 5000);
+      for (let at = 0; at < bytes.length; at += n * 100) {
+        bytes.set(random.subarray(at % 3000, at % 3000 + n * 50).subarray(0, 3000), at);
+      }
+      await Deno.writeFile(`${work}/f${n}`, bytes);
+    }
+    await sh("sync", "-f", work);
+    await sh("btrfs", "subvolume", "snapshot", "-r", work, `${fs.path}/s`);
+    const stream = async () => {
+      const pieces = [];
+      const sent = sendChunks(`${fs.path}/s`, { compressed: "always" });
+      for await (const chunk of sent) pieces.push(chunk.slice());
+      return concat(...pieces);
+    };
+    const bytes = await stream(), wanted = digestOfFolder(`${fs.path}/s`);
+    let encoded = 0;
+    await parseSource(bytesSource(bytes), { limits: PLUGIN_LIMITS }, ({ type }) => {
+      if (type === "encoded_write") encoded++;
+    });
+    assertEquals(encoded > 50, true);
+    await Deno.mkdir(`${fs.path}/in`);
+    for (const folder of [`${fs.path}/in`, plain.path]) {
+      const got = await receiveStream(bytesSource(bytes), { folder });
+      assertEquals([got.digest, digestOfFolder(got.path)], [wanted, wanted]);
+    }
+  });
+}
 
 platformTest("send says why it cannot", async () => {
   await using fs = await btrfsScratch();
