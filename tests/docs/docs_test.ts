@@ -92,7 +92,7 @@ Deno.test("every op-dbus that a page or a topic names is a command, with its fla
     );
     for (const [, rest] of lines) {
       const words = rest!.split(/[|>#]/)[0]!.trim().split(/\s+/);
-      if (words[0]!.startsWith("-") || /^[A-Z]|^verifies$/.test(words[0]!)) continue;
+      if (words[0]!.startsWith("-") || /^[A-Z]|^verifies\b/.test(words[0]!)) continue;
       const command = commands.find(({ path }) =>
         path.every((word, index) => words[index] === word)
       );
