@@ -20,13 +20,18 @@ function start(program: string, args: string[], env: Record<string, string> = {}
 }
 
 /** Peak resident memory of a program, in MiB, as the kernel counted it. */
-function peakMiB(program: string, args: string[]): number {
+function peakMiB(
+  program: string,
+  args: string[],
+  env: Record<string, string>,
+): number {
   const script =
     "import resource,subprocess,sys;subprocess.run(sys.argv[1:],check=True," +
     "stdout=subprocess.DEVNULL);" +
     "print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss/1024)";
   const { success, stdout, stderr } = new Deno.Command("python3", {
     args: ["-c", script, program, ...args],
+    env,
   }).outputSync();
   if (!success) throw new Error(new TextDecoder().decode(stderr));
   return Number(new TextDecoder().decode(stdout));
@@ -67,7 +72,7 @@ async function file({ scratch }: BenchContext): Promise<Row[]> {
   const memory = peakMiB(`${unpacked}/${runtime}/op-dbus`, [
     ...[...RUN, ...permissionFlags()],
     ...[`${unpacked}/${runtime}/app/${MAIN}`, "version"],
-  ]);
+  ], { DENO_DIR: `${unpacked}/${runtime}/cache` });
   return [
     row("file/size", "MB", "lower", size / 1e6),
     row("file/first-run", "ms", "lower", first! - none!),
