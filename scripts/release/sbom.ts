@@ -14,9 +14,16 @@ interface Component {
   readonly name: string;
   readonly version: string;
   readonly purl: string;
-  readonly licenses?: readonly ({ license: { id: string } } | { expression: string })[];
+  readonly licenses: readonly ({ license: { id: string } } | { expression: string })[];
   readonly hashes?: readonly { alg: "SHA-256" | "SHA-512"; content: string }[];
 }
+
+/** Licences that a package.json does not say in SPDX's terms; read in the package's file. */
+const LICENSES: Readonly<Record<string, string>> = {
+  "@nornagon/put@0.0.8": "MIT",
+  "jsbi@2.0.5": "Apache-2.0",
+  "map-stream@0.1.0": "MIT",
+};
 
 const REPO = new URL("../../", import.meta.url).pathname;
 
@@ -46,16 +53,21 @@ async function npmFacts() {
   const { npmCache } = JSON.parse(await output(Deno.execPath(), ["info", "--json"]));
   const lock = JSON.parse(await Deno.readTextFile(`${REPO}deno.lock`));
   const registries = [...Deno.readDirSync(npmCache)].map(({ name }) => name);
-  const license = (name: string, version: string): string | undefined => {
+  const license = (name: string, version: string): string => {
+    const known = LICENSES[`${name}@${version}`];
+    if (known) return known;
     for (const registry of registries) {
       const path = `${npmCache}/${registry}/${name}/${version}/package.json`;
       try {
-        return JSON.parse(Deno.readTextFileSync(path)).license;
+        const { license } = JSON.parse(Deno.readTextFileSync(path));
+        if (typeof license === "string") return license;
       } catch (error) {
         if (!(error instanceof Deno.errors.NotFound)) throw error;
       }
     }
-    return undefined;
+    throw new Error(
+      `${name}@${version} does not say its licence: look, and add it to LICENSES`,
+    );
   };
   const integrity = (name: string, version: string): string | undefined => {
     const key = Object.keys(lock.npm).find((key) =>
@@ -81,7 +93,7 @@ async function npmComponents(packages: Map<string, string>): Promise<Component[]
       name,
       version,
       purl: purl(name, version),
-      ...(id && { licenses: [/\s/.test(id) ? { expression: id } : { license: { id } }] }),
+      licenses: [/\s/.test(id) ? { expression: id } : { license: { id } }],
       ...(digest?.startsWith("sha512-") && {
         hashes: [{
           alg: "SHA-512" as const,
