@@ -115,6 +115,15 @@ export const LIBC_SYMBOLS = {
   sched_getaffinity: { parameters: ["i32", "usize", "buffer"], result: "i32" },
   /** int sched_getcpu(void) */
   sched_getcpu: { parameters: [], result: "i32" },
+  /** int clock_gettime(clockid_t clock, struct timespec *ts) */
+  clock_gettime: { parameters: ["i32", "buffer"], result: "i32" },
+  /** int socket(int domain, int type, int protocol) */
+  socket: { parameters: ["i32", "i32", "i32"], result: "i32" },
+  /** ssize_t sendto(int fd, const void *buf, size_t, int flags, const sockaddr *, socklen_t) */
+  sendto: {
+    parameters: ["i32", "buffer", "usize", "i32", "buffer", "u32"],
+    result: "isize",
+  },
   /** long sysconf(int name) */
   sysconf: { parameters: ["i32"], result: "i64" },
   /** uid_t geteuid(void) */
@@ -129,6 +138,29 @@ export const LIBC_SYMBOLS = {
   mount: { parameters: ["buffer", "buffer", "buffer", "u64", "buffer"], result: "i32" },
   /** int umount2(const char *target, int flags) */
   umount2: { parameters: ["buffer", "i32"], result: "i32" },
+  /**
+   * int posix_spawn(pid_t *pid, const char *path, const file_actions_t *actions,
+   * const attr_t *attributes, char *const argv[], char *const envp[])
+   */
+  posix_spawn: {
+    parameters: ["buffer", "buffer", "buffer", "buffer", "buffer", "buffer"],
+    result: "i32",
+  },
+  /** int posix_spawn_file_actions_init(posix_spawn_file_actions_t *actions) */
+  posix_spawn_file_actions_init: { parameters: ["buffer"], result: "i32" },
+  /** int posix_spawn_file_actions_addopen(actions, int fd, path, int flags, mode_t) */
+  posix_spawn_file_actions_addopen: {
+    parameters: ["buffer", "i32", "buffer", "i32", "u32"],
+    result: "i32",
+  },
+  /** int posix_spawn_file_actions_destroy(posix_spawn_file_actions_t *actions) */
+  posix_spawn_file_actions_destroy: { parameters: ["buffer"], result: "i32" },
+  /** pid_t waitpid(pid_t pid, int *status, int options) */
+  waitpid: {
+    parameters: ["i32", "buffer", "i32"],
+    result: "i32",
+    nonblocking: true,
+  },
   /** long syscall(long number, ...) with six integer or pointer-as-integer arguments */
   syscall: {
     parameters: ["i64", "u64", "u64", "u64", "u64", "u64", "u64"],

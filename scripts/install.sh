@@ -89,6 +89,7 @@ case $(uname -m) in
 esac
 name=op-dbus-linux-$arch
 command -v sha256sum >/dev/null || die "sha256sum is missing"
+command -v curl >/dev/null || command -v wget >/dev/null || die "curl or wget is needed"
 if command -v minisign >/dev/null; then
   verifier=minisign
 elif openssl pkeyutl -help 2>&1 | grep -q -e -rawin; then
@@ -109,16 +110,19 @@ trap 'rm -rf -- "$work"' EXIT
 trap 'exit 130' INT
 trap 'exit 143' TERM HUP
 
-# fetch NAME LIMIT: downloads url/NAME into the work folder.
-fetch() {
+# download URL: to standard output.
+download() {
   if command -v curl >/dev/null; then
-    curl -fsSL --proto '=https,http' --connect-timeout 30 --speed-limit 1000 --speed-time 60 \
-      --max-filesize "$2" -o "$work/$1" -- "$url/$1" || die "cannot download $url/$1"
-  elif command -v wget >/dev/null; then
-    wget -q --timeout=60 --tries=2 -O - -- "$url/$1" | head -c "$(($2 + 1))" >"$work/$1" || :
+    curl -fsL --proto '=https,http' --connect-timeout 30 --speed-limit 1000 --speed-time 60 -- "$1"
   else
-    die "curl or wget is needed"
+    wget -q --timeout=60 --tries=2 -O - -- "$1"
   fi
+}
+
+# fetch NAME LIMIT: downloads url/NAME into the work folder, and no more than LIMIT bytes:
+# curl's own limit needs a server that tells the length. What is short is found by digest.
+fetch() {
+  download "$url/$1" 2>/dev/null | head -c "$(($2 + 1))" >"$work/$1"
   bytes=$(wc -c <"$work/$1")
   [ "$bytes" -gt 0 ] || die "cannot download $url/$1"
   [ "$bytes" -le "$2" ] || die "$url/$1 is larger than $2 bytes: not what it should be"
@@ -130,7 +134,7 @@ decode() { openssl base64 -d -A; }
 # verified: SHA256SUMS.minisig is a signature of SHA256SUMS and of its trusted comment.
 verified() {
   if [ $verifier = minisign ]; then
-    minisign -V -q -P "$key" -m "$work/SHA256SUMS" -x "$work/SHA256SUMS.minisig" >/dev/null
+    minisign -V -q -P "$key" -m "$work/SHA256SUMS" -x "$work/SHA256SUMS.minisig" >/dev/null 2>&1
     return
   fi
   # The same by openssl: Ed25519 over the BLAKE2b-512 of the file, then over the signature

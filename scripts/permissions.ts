@@ -38,10 +38,11 @@ export const PERMISSIONS: readonly Permission[] = [
     reason: "D-Bus authentication (uid), doctor's report, memory limits",
   },
   {
-    flag: "--allow-run=mkfs.btrfs,/usr/sbin/mkfs.btrfs,/sbin/mkfs.btrfs,ssh,/usr/bin/ssh",
+    flag:
+      "--allow-run=/usr/sbin/mkfs.btrfs,/sbin/mkfs.btrfs,/usr/bin/mkfs.btrfs,/bin/mkfs.btrfs,/usr/local/sbin/mkfs.btrfs,ssh",
     reason:
-      "`init --loopback` formats its image with mkfs.btrfs, `snapshot send` reaches " +
-      "other hosts by ssh; nothing else is ever started",
+      "`init --loopback` formats its image, `snapshot send` goes over ssh; nothing " +
+      "else is ever started but a new op-dbus by `self update`, which libc does",
   },
 ];
 

@@ -55,7 +55,52 @@ export const CONFIG_KEYS = {
 
   "snapshot.policy": text("default", "the policy of targets that name none"),
   "snapshot.ssh_config": path("", "ssh_config file for replicas over ssh"),
+  "chain.snapshot_every": text(
+    "1h",
+    "snapshots of the chain: off, operation (after each change), or a duration",
+  ),
+  "chain.keep_hourly": integer(5, "chain snapshots: newest of each of N hours"),
+  "chain.keep_daily": integer(5, "chain snapshots: newest of each of N days"),
+  "chain.keep_weekly": integer(5, "chain snapshots: newest of each of N weeks"),
+  "chain.keep_quarterly": integer(5, "chain snapshots: newest of each of N quarters"),
+
+  "serve.socket": path("/run/op-dbus/op-dbus.sock", "unix socket; empty for none"),
+  "serve.listen": text("", "TCP address such as 127.0.0.1:8080; empty for none"),
+  "serve.token_file": path("", "file with the token that clients must send"),
+  "serve.max_body": size("8M", "longest request"),
+  "serve.max_batch": integer(2048, "texts of one request at most", 1, 100_000),
+  "serve.concurrency": integer(64, "requests that are worked on at once", 1, 10_000),
+  "serve.queue": integer(1024, "requests that may wait; more get 503", 0, 100_000),
+  "serve.rate": integer(0, "requests per second; more get 429; 0 for no limit"),
+  "serve.connections": integer(1024, "open connections at most", 1, 100_000),
+  "serve.request_timeout": duration("60s", "a request must be answered by then"),
+  "serve.drain_timeout": duration("10s", "how long requests may end after SIGTERM"),
+  "serve.warm": integer(
+    10_000,
+    "vectors taken into memory after the start",
+    0,
+    1_000_000,
+  ),
+  "serve.snapshot_every": duration("1h", "rotation of snapshots; 0 for none"),
+  "serve.dbus": text("off", "offer org.opdbus1 on this bus", [
+    "off",
+    "system",
+    "session",
+  ]),
+  "serve.upstream.url": text("", "OpenAI-compatible endpoint that computes instead"),
+  "serve.upstream.model": text("", "the model there"),
+  "serve.upstream.dimensions": integer(0, "its dimensions", 0, 16_384),
+  "serve.upstream.revision": text("", "changed when the model changes: a new cache"),
+  "serve.upstream.token_file": path("", "file with the token for it"),
+  "serve.redis.urls": list([], "second tier: redis://host:port, several for a cluster"),
+  "serve.redis.cluster": flag(false, "the second tier is a cluster"),
+  "serve.redis.timeout": duration("50ms", "a lookup there that takes longer is a miss"),
+  "serve.redis.expire": duration("0", "what is kept there so long unused may go"),
+
   "snapshot.default_targets": list(["cache"], "targets of rotate when none is named"),
+
+  "update.url": text("", "where `self update` finds releases; empty: the built-in place"),
+  "update.key": text("", "minisign key that signs releases; empty: the built-in key"),
 } as const;
 
 /** The rules of a retention policy; 0 or empty means the rule is not used. */

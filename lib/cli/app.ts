@@ -39,13 +39,16 @@ export const NOUNS: Readonly<Record<string, () => Promise<Route>>> = {
   key: async () => (await import("./key.ts")).key,
   sign: async () => (await import("./key.ts")).sign,
   "verify-signature": async () => (await import("./key.ts")).verifySignature,
+  self: async () => (await import("./self.ts")).self,
+  serve: async () => (await import("./serve.ts")).serve,
+  status: async () => (await import("./status.ts")).status,
   help: async () => (await import("./help.ts")).help,
   completions: async () => (await import("./completions.ts")).completions,
   version: async () => (await import("./version.ts")).version,
 };
 
 /** Other names of nouns. */
-const ALIASES: Readonly<Record<string, string>> = { blockchain: "chain" };
+const ALIASES: Readonly<Record<string, string>> = { blockchain: "chain", run: "serve" };
 
 /**
  * The routes that a command line needs: its own noun, or all of them for help, for a

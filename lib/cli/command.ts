@@ -20,6 +20,8 @@ export interface CliContext extends CommandContext {
 /** What outlives a command's own function: its context, for errors, and its signal. */
 export interface Session {
   readonly signal: AbortSignal;
+  /** Leaves the signals to the command. */
+  readonly releaseSignals: () => void;
   context?: Context;
 }
 
@@ -54,7 +56,12 @@ export function command<F extends object = object, A extends readonly unknown[] 
         throw new TypeError("a standalone command has no settings");
       }
       : await settingsLoader(flags);
-    const context = new Context(flags, this.session.signal, load);
+    const context = new Context(
+      flags,
+      this.session.signal,
+      load,
+      this.session.releaseSignals,
+    );
     this.session.context = context;
     try {
       await spec.run(context, flags, ...args);

@@ -22,6 +22,8 @@ export class Context {
     readonly flags: GlobalFlags,
     readonly signal: AbortSignal,
     readonly load: () => Config,
+    /** Leaves SIGINT, SIGTERM and SIGHUP to the command: a service has its own ways. */
+    readonly releaseSignals: () => void = () => {},
   ) {
     this.out = outputFor(flags);
   }

@@ -18,7 +18,10 @@ import { placeGlobals, usageText } from "./usage.ts";
 export async function main(args: readonly string[]): Promise<number> {
   if (args[0] === COMPLETE_WORD) return await completeForShell(args.slice(1));
   const controller = new AbortController();
-  const session: Session = { signal: controller.signal };
+  const session: Session = {
+    signal: controller.signal,
+    releaseSignals: () => release(),
+  };
   const release = stopOnSignals(controller, session);
   const fallback = outputFor({
     json: args.includes("--json"),
@@ -88,5 +91,5 @@ function stopOnSignals(controller: AbortController, session: Session): () => voi
     Deno.addSignalListener(signal, handler);
     return () => Deno.removeSignalListener(signal, handler);
   });
-  return () => handlers.forEach((remove) => remove());
+  return () => handlers.splice(0).forEach((remove) => remove());
 }

@@ -90,6 +90,11 @@ export class Output {
     this.#stderr(`${this.style("yellow", "warning")}: ${text}`);
   }
 
+  /** A line of a service's log, on standard error, as it is. */
+  log(text: string): void {
+    this.#stderr(oneLine(text));
+  }
+
   /** Details, on standard error, with `--verbose` only. */
   debug(text: string): void {
     if (this.options.verbose) this.#stderr(this.style("dim", text));

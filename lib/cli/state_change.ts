@@ -4,7 +4,6 @@ import type { StateBlock } from "../state/rollback.ts";
 import { command, group } from "./command.ts";
 import type { Context } from "./context.ts";
 import { argument, countFlag, DRY_RUN, durationFlag, textFlag, YES } from "./flags.ts";
-import { openChain, openRecorder } from "./open_chain.ts";
 import { progressBar } from "./progress.ts";
 import {
   choosePlugins,
@@ -46,17 +45,19 @@ async function changeOptions(context: Context, flags: ChangeFlags) {
     signal: context.signal,
     confirm: gate(context, flags.yes ?? false),
     progress: (done: number, total: number) => bar.update(done, total),
-    ...(flags.dryRun ? { dryRun: true } : { recorder: await stateRecorder(context) }),
+    ...(flags.dryRun ? { dryRun: true } : { recorder: stateRecorder(context) }),
     ...(flags.onlySafe && { onlySafe: true }),
     ...(flags.wait !== undefined && { waitMs: flags.wait }),
   };
 }
 
 /** Notes a change in the audit chain, with the state that it set. */
-async function stateRecorder(context: Context): Promise<StateRecorder> {
-  const chain = await openRecorder(context);
+function stateRecorder(context: Context): StateRecorder {
   return {
     async record(action, state) {
+      // Opened only now: most applies change nothing.
+      const { openRecorder } = await import("./open_chain.ts");
+      const chain = await openRecorder(context);
       await chain.append(action, state);
     },
   };
@@ -185,6 +186,7 @@ export const rollback = command<RollbackFlags>({
 
 /** The chain's state blocks after one. */
 async function blocksAfter(context: Context, number: number) {
+  const { openChain } = await import("./open_chain.ts");
   const chain = await openChain(context);
   chain.readRaw(number);
   const blocks: StateBlock[] = [];

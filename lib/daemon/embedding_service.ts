@@ -32,11 +32,13 @@ export class ServiceMetrics {
   readonly latency = new Latency(
     "opdbus_request_duration_seconds",
     "Time from a request's first byte to its answer",
+    "route",
   );
   /** By layer: `memory`, `disk`, `model`. */
   readonly layers = new Latency(
     "opdbus_lookup_duration_seconds",
     "Time of a lookup by the slowest layer that it needed",
+    "layer",
   );
 
   text(): string {

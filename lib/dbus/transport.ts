@@ -1,16 +1,25 @@
 /**
  * The one module that touches dbus-next (0.10.2, unmaintained, so pinned and guarded).
  *
- * dbus-next connects, authenticates, says Hello, counts serials and matches replies. What
- * it does wrong is done here instead, on its own socket:
+ * dbus-next connects and authenticates. What it does wrong is done here instead, on its
+ * socket:
  * - it parses what arrives with a parser that throws a RangeError out of an event handler
  *   on garbage, and loses `__proto__` keys: messages are framed and read by Reader;
  * - it cannot marshal INT64_MIN, NaN, `a{us}`: messages are written by Writer;
- * - it never settles a call when the bus dies: `onClosed` tells, once, why;
- * - a failed Hello is rethrown where nobody can catch it: it is held back here.
+ * - it never settles a call when the bus dies: `closed` tells, once, why;
+ * - a failed Hello is rethrown where nobody can catch it: Hello is said here;
+ * - its main module loads an XML library and half of node's: only its connection is
+ *   imported, which halves what a command pays.
  */
 import type { Address } from "./address.ts";
-import { ERROR, Frames, type Message, messageBytes, METHOD_RETURN } from "./message.ts";
+import {
+  ERROR,
+  Frames,
+  type Message,
+  messageBytes,
+  METHOD_CALL,
+  METHOD_RETURN,
+} from "./message.ts";
 import { ProtocolError } from "./unmarshal.ts";
 
 /** What a connection tells its owner. */
@@ -40,16 +49,23 @@ interface Stream {
   readonly writable: boolean;
 }
 interface Connection {
-  stream: Stream;
-  once(event: string, listener: () => void): void;
-  emit(event: string, ...args: unknown[]): void;
-}
-interface NextBus {
-  readonly name: string | null;
-  readonly _connection: Connection;
-  newSerial(): number;
+  readonly stream: Stream;
   on(event: string, listener: (argument: never) => void): void;
+  once(event: string, listener: () => void): void;
 }
+type CreateConnection = (options: {
+  readonly busAddress: string;
+  readonly authMethods: readonly string[];
+}) => Connection;
+
+const HELLO = {
+  type: METHOD_CALL,
+  path: "/org/freedesktop/DBus",
+  interface: "org.freedesktop.DBus",
+  member: "Hello",
+  destination: "org.freedesktop.DBus",
+};
+const HELLO_SERIAL = 1;
 
 /**
  * Connects to a bus.
@@ -64,14 +80,18 @@ export async function openTransport(
   events: TransportEvents,
   signal: AbortSignal,
 ): Promise<Transport> {
-  const { default: dbus } = await import("dbus-next");
+  const module = await import("dbus-next/lib/connection.js") as { default: unknown };
+  const createConnection = module.default as CreateConnection;
   signal.throwIfAborted();
   // "socket" makes dbus-next use node:net at once; with "path" it tries a native addon.
   const busAddress = address.kind === "unix"
     ? `unix:socket=${address.path}`
     : `tcp:host=${address.host},port=${address.port}`;
-  const bus = dbus.sessionBus({ busAddress, authMethods: ["EXTERNAL", "ANONYMOUS"] });
-  const guarded = new GuardedBus(bus as unknown as NextBus, events);
+  const authMethods = ["EXTERNAL", "ANONYMOUS"];
+  const guarded = new GuardedConnection(
+    createConnection({ busAddress, authMethods }),
+    events,
+  );
   const abort = () => guarded.end("the attempt was given up");
   signal.addEventListener("abort", abort);
   try {
@@ -82,34 +102,34 @@ export async function openTransport(
   }
 }
 
-/** dbus-next's bus with its reader and writer replaced and every failure told. */
-class GuardedBus implements Transport {
+/** dbus-next's connection with its reader and writer replaced and every failure told. */
+class GuardedConnection implements Transport {
   readonly opened: Promise<void>;
+  uniqueName = "";
   readonly #connection: Connection;
   readonly #settle = Promise.withResolvers<void>();
+  #serial = HELLO_SERIAL;
   #open = false;
   #over = false;
 
-  constructor(private readonly bus: NextBus, private readonly events: TransportEvents) {
-    this.#connection = bus._connection;
+  constructor(connection: Connection, private readonly events: TransportEvents) {
+    this.#connection = connection;
     this.opened = this.#settle.promise;
-    const { stream } = this.#connection;
-    bus.on("error", (error: unknown) => this.end(text(error)));
+    const { stream } = connection;
+    connection.on("error", (error: unknown) => this.end(text(error)));
     stream.on("end", () => this.end("the bus closed the connection"));
     stream.on("close", () => this.end("the connection was closed"));
-    bus.on("connect", () => this.#connected());
-    // Its own listener is first: by now it has written Hello, and is about to read.
-    this.#connection.once("connect", () => this.#replaceReader());
-  }
-
-  get uniqueName(): string {
-    return this.bus.name ?? "";
+    // Authenticated; in the same turn it begins to read, which is where we step in.
+    connection.once("connect", () => {
+      this.#replaceReader();
+      stream.write(messageBytes({ ...HELLO, serial: HELLO_SERIAL }));
+    });
   }
 
   send(message: Message): number {
     const { stream } = this.#connection;
     if (this.#over || !stream.writable) throw new Error("the connection is closed");
-    const serial = this.bus.newSerial();
+    const serial = ++this.#serial;
     stream.write(messageBytes({ ...message, serial }));
     return serial;
   }
@@ -129,22 +149,17 @@ class GuardedBus implements Transport {
     else this.#settle.reject(new Error(why));
   }
 
-  #connected(): void {
-    if (this.#over) return;
-    this.#open = true;
-    this.#settle.resolve();
-  }
-
   #receive(message: Message): void {
     if (this.#over) return;
     if (this.#open) return this.events.message(message);
-    // Only Hello's reply may come first, and only a good one reaches dbus-next.
-    if (message.type === ERROR) {
-      return this.end(`Hello was refused: ${message.errorName}`);
-    }
-    const isHello = message.type === METHOD_RETURN && message.replySerial === 1;
-    if (isHello && typeof message.body?.[0] === "string") {
-      this.#connection.emit("message", message);
+    // Only the answer to Hello may come first.
+    if (message.replySerial !== HELLO_SERIAL) return;
+    const [name] = message.body ?? [];
+    if (message.type === ERROR) this.end(`Hello was refused: ${message.errorName}`);
+    else if (message.type === METHOD_RETURN && typeof name === "string") {
+      this.uniqueName = name;
+      this.#open = true;
+      this.#settle.resolve();
     }
   }
 

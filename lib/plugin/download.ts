@@ -15,8 +15,8 @@ import {
   open,
   pwriteAll,
   rename,
-  unlinkAt,
 } from "../../ffi/files.ts";
+import { removeIfThere } from "./json_file.ts";
 import { statAt } from "../../ffi/stat.ts";
 import { HttpError, openSource, type Source } from "./fetch_source.ts";
 import { digestFile } from "./minisign/sign.ts";
@@ -297,13 +297,5 @@ function sizeOf(path: string): number {
   } catch (error) {
     if (isSysError(error, "ENOENT")) return 0;
     throw error;
-  }
-}
-
-function removeIfThere(path: string): void {
-  try {
-    unlinkAt(AT_FDCWD, path);
-  } catch (error) {
-    if (!isSysError(error, "ENOENT")) throw error;
   }
 }

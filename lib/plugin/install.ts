@@ -21,7 +21,7 @@ import { type Host, missingRequirements } from "./requirements.ts";
 import type { InstallRequest } from "./request.ts";
 import { type Candidate, resolve } from "./resolve.ts";
 import { commit, type Workplace } from "./transaction.ts";
-import { readRecord, removeRecord, writeRecord } from "./version_store.ts";
+import { readRecord, removeRecord, writeRecordUnsynced } from "./version_store.ts";
 import { compareVersions } from "./versions.ts";
 
 /** Where a candidate comes from. */
@@ -328,9 +328,12 @@ export async function receiveVersion(
     installed: new Date().toISOString(),
     stream: { uuid: identity.uuid, ctransid: String(identity.ctransid) },
   };
-  writeRecord(layout, { ...record, identity: null });
+  // Receiving syncs the file system before the version shows, and so this before it.
+  writeRecordUnsynced(layout, { ...record, identity: null });
   try {
-    const received = await receiveStream(fileSource(verified.path), {
+    // Audited already: now command by command, each before it is applied.
+    const source = { ...fileSource(verified.path), replayable: false };
+    const received = await receiveStream(source, {
       folder: layout.pluginSnapshots,
       name: snapshotName(named),
       expectedDigest: verified.content.tree,
@@ -342,7 +345,9 @@ export async function receiveVersion(
         }
       },
     });
-    writeRecord(layout, { ...record, identity: store.identity(received.path)! });
+    // Deciding syncs the file system, and so this before anything is built on it.
+    const identity = store.identity(received.path)!;
+    writeRecordUnsynced(layout, { ...record, identity });
   } catch (error) {
     store.destroy(versionPath(layout, named));
     removeRecord(layout, named);

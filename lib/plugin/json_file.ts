@@ -2,10 +2,21 @@
 import * as v from "valibot";
 import { isSysError } from "../../ffi/errno.ts";
 import { readTextFile } from "../../ffi/directory.ts";
-import { mkdirAt } from "../../ffi/files.ts";
-import { AT_FDCWD } from "../../ffi/files.ts";
+import {
+  AT_FDCWD,
+  mkdirAt,
+  O_CREAT,
+  O_EXCL,
+  O_NOFOLLOW,
+  O_WRONLY,
+  open,
+  rename,
+  unlinkAt,
+  withFd,
+  writeAll,
+} from "../../ffi/files.ts";
 import { InputError } from "../base/errors.ts";
-import { writeDurably } from "../base/durable.ts";
+import { temporaryBeside, writeDurably } from "../base/durable.ts";
 
 /**
  * Parses JSON and checks it.
@@ -67,6 +78,34 @@ export function writeJsonFile(path: string, value: unknown, mode = 0o644): void 
   ensureFolder(path.slice(0, path.lastIndexOf("/")));
   const text = JSON.stringify(value, null, 2) + "\n";
   writeDurably(path, new TextEncoder().encode(text), mode);
+}
+
+/**
+ * {@link writeJsonFile} without any fsync: whole in every crash of the process, durable
+ * once the caller has synced the file system.
+ */
+export function writeJsonUnsynced(path: string, value: unknown): void {
+  ensureFolder(path.slice(0, path.lastIndexOf("/")));
+  const temporary = temporaryBeside(path);
+  const flags = O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW;
+  try {
+    withFd(open(temporary, flags, 0o644), (fd) => {
+      writeAll(fd, new TextEncoder().encode(JSON.stringify(value, null, 2) + "\n"));
+    });
+    rename(temporary, path);
+  } catch (error) {
+    removeIfThere(temporary);
+    throw error;
+  }
+}
+
+/** Removes a file; nothing where there is none. */
+export function removeIfThere(path: string): void {
+  try {
+    unlinkAt(AT_FDCWD, path);
+  } catch (error) {
+    if (!isSysError(error, "ENOENT")) throw error;
+  }
 }
 
 /** Makes a folder and its parents where they are missing. */

@@ -3,9 +3,10 @@
  * exactly these. Written after every change; `plugin install --locked` reads it.
  */
 import * as v from "valibot";
+import { writeAtomically } from "../base/durable.ts";
 import type { Layout } from "../base/layout.ts";
 import { livePlugins } from "./installed.ts";
-import { readJsonFile, writeJsonFile } from "./json_file.ts";
+import { readJsonFile } from "./json_file.ts";
 import { DependencySchema, NameSchema, VersionSchema } from "./manifest_schema.ts";
 import { lockFilePath } from "./places.ts";
 import { KeyIdSchema } from "./trust_store.ts";
@@ -36,7 +37,10 @@ export const LockFileSchema = v.pipe(
 export type LockFile = v.InferOutput<typeof LockFileSchema>;
 export type LockedPlugin = LockFile["plugins"][number];
 
-/** Writes the lock file from what is live now; plugins made here are not in it. */
+/**
+ * Writes the lock file from what is live now; plugins made here are not in it. The caller
+ * syncs the folder.
+ */
 export function writeLockFile(layout: Layout): void {
   const plugins = livePlugins(layout).flatMap(({ name, marker, manifest }) => {
     const record = marker && readRecord(layout, { name, version: marker.version });
@@ -45,7 +49,8 @@ export function writeLockFile(layout: Layout): void {
     const { dependencies } = manifest;
     return [{ name, version, tree, sha256, signed_by, source, dependencies }];
   });
-  writeJsonFile(lockFilePath(layout), { format: 1, plugins });
+  const text = JSON.stringify({ format: 1, plugins }, null, 2) + "\n";
+  writeAtomically(lockFilePath(layout), new TextEncoder().encode(text));
 }
 
 /** Reads a lock file; null where there is none. @throws {InputError} */

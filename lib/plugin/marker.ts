@@ -1,7 +1,7 @@
 /** The note inside a live plugin that says which version it was made from. */
 import * as v from "valibot";
-import { fsync, O_CREAT, O_EXCL, O_NOFOLLOW, O_WRONLY } from "../../ffi/files.ts";
-import { openAt, renameAt, withFd, writeAll } from "../../ffi/files.ts";
+import { O_CREAT, O_EXCL, O_NOFOLLOW, O_WRONLY } from "../../ffi/files.ts";
+import { openAt, withFd, writeAll } from "../../ffi/files.ts";
 import { NameSchema, VersionSchema } from "./manifest_schema.ts";
 import { parseJson } from "./json_file.ts";
 import { PluginFolder } from "./plugin_files.ts";
@@ -28,14 +28,11 @@ export function readMarker(path: string): Marker | null {
   return text === null ? null : parseJson(MarkerSchema, text, `${path}/${MARKER_FILE}`);
 }
 
-/** Writes the marker into a tree that is being made. */
+/** Writes the marker into a tree that is being made; durable once that is synced. */
 export function writeMarker(path: string, marker: Marker): void {
   using folder = new PluginFolder(path);
-  const temporary = `.tmp-${MARKER_FILE}`;
   const flags = O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW;
-  withFd(openAt(folder.fd, temporary, flags, 0o644), (fd) => {
+  withFd(openAt(folder.fd, MARKER_FILE, flags, 0o644), (fd) => {
     writeAll(fd, new TextEncoder().encode(JSON.stringify(marker, null, 2) + "\n"));
-    fsync(fd, temporary);
   });
-  renameAt(folder.fd, temporary, folder.fd, MARKER_FILE);
 }

@@ -9,13 +9,21 @@ import { listFolder } from "../../ffi/directory.ts";
 import {
   AT_FDCWD,
   fsyncFolder,
+  O_CREAT,
+  O_EXCL,
+  O_NOFOLLOW,
+  O_WRONLY,
+  open,
   rename,
   RENAME_EXCHANGE,
   unlinkAt,
+  withFd,
+  writeAll,
 } from "../../ffi/files.ts";
+import { temporaryBeside } from "../base/durable.ts";
 import type { Layout } from "../base/layout.ts";
 import type { Recorder } from "../base/recorder.ts";
-import { readJsonFile, writeJsonFile } from "./json_file.ts";
+import { readJsonFile, removeIfThere } from "./json_file.ts";
 import { NameSchema, VersionSchema } from "./manifest_schema.ts";
 import {
   gonePath,
@@ -85,19 +93,43 @@ export async function commit(
   steps: readonly Step[],
   records: Transaction["records"],
 ): Promise<void> {
-  place.store.sync();
   const transaction: Transaction = {
     format: 1,
     started: new Date().toISOString(),
     steps: [...steps],
     records,
   };
-  writeJsonFile(transactionPath(place.layout), transaction);
+  decide(place, transaction);
   await finish(place, transaction);
+}
+
+/**
+ * Makes the decision durable, and before it all that it decides about: one sync of the
+ * file system serves the prepared trees and the file, whose rename is the decision.
+ */
+function decide({ layout, store }: Workplace, transaction: Transaction): void {
+  const path = transactionPath(layout), temporary = temporaryBeside(path);
+  try {
+    writeUnsynced(temporary, transaction);
+    store.sync();
+    rename(temporary, path);
+  } catch (error) {
+    removeIfThere(temporary);
+    throw error;
+  }
+  fsyncFolder(layout.meta);
+}
+
+function writeUnsynced(path: string, value: unknown): void {
+  const flags = O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW;
+  withFd(open(path, flags, 0o644), (fd) => {
+    writeAll(fd, new TextEncoder().encode(JSON.stringify(value) + "\n"));
+  });
 }
 
 async function finish(place: Workplace, transaction: Transaction): Promise<void> {
   for (const step of transaction.steps) doStep(place, step);
+  place.store.syncFolder(place.layout.root);
   writeLockFile(place.layout);
   for (const record of transaction.records) await place.recorder.record(record);
   const path = transactionPath(place.layout);
@@ -117,13 +149,12 @@ function activate({ layout, store }: Workplace, name: string, identity: string):
   if (store.identity(next) === identity) {
     if (store.exists(live)) rename(next, live, RENAME_EXCHANGE);
     else rename(next, live);
-    store.syncFolder(layout.root);
   }
-  if (store.identity(live) !== identity || !store.exists(next)) return;
-  // What lies at `next` now is what was live: the user's way back.
-  store.destroy(previous);
-  rename(next, previous);
-  store.syncFolder(layout.root);
+  if (store.identity(live) === identity && store.exists(next)) {
+    // What lies at `next` now is what was live: the user's way back.
+    store.destroy(previous);
+    rename(next, previous);
+  }
 }
 
 function rollback({ layout, store }: Workplace, name: string, identity: string): void {
@@ -131,7 +162,6 @@ function rollback({ layout, store }: Workplace, name: string, identity: string):
   if (store.identity(live) === identity) return;
   if (store.exists(live)) rename(previous, live, RENAME_EXCHANGE);
   else rename(previous, live);
-  store.syncFolder(layout.root);
 }
 
 function remove(
@@ -149,6 +179,7 @@ function remove(
       store.destroy(previous);
       rename(live, previous);
     }
+    // Not in one with what follows: a version is deleted only once nothing live needs it.
     store.syncFolder(layout.root);
   }
   store.destroy(gone);
@@ -157,7 +188,6 @@ function remove(
     store.destroy(versionPath(layout, { name, version }));
     removeRecord(layout, { name, version });
   }
-  store.syncFolder(layout.root);
 }
 
 /** What {@link recover} did, for the user. */

@@ -4,7 +4,7 @@ import { isSysError } from "../../ffi/errno.ts";
 import { listFolder } from "../../ffi/directory.ts";
 import { AT_FDCWD, AT_REMOVEDIR, unlinkAt } from "../../ffi/files.ts";
 import type { Layout } from "../base/layout.ts";
-import { readJsonFile, writeJsonFile } from "./json_file.ts";
+import { readJsonFile, writeJsonFile, writeJsonUnsynced } from "./json_file.ts";
 import { NameSchema, VersionSchema } from "./manifest_schema.ts";
 import {
   isPluginName,
@@ -76,6 +76,14 @@ export function pendingVersions(layout: Layout): NameVersion[] {
 /** Notes what was verified, durably. */
 export function writeRecord(layout: Layout, record: Omit<VersionRecord, "format">): void {
   writeJsonFile(recordPath(layout, record), { format: 1, ...record });
+}
+
+/** {@link writeRecord} for a caller that syncs the file system before it matters. */
+export function writeRecordUnsynced(
+  layout: Layout,
+  record: Omit<VersionRecord, "format">,
+): void {
+  writeJsonUnsynced(recordPath(layout, record), { format: 1, ...record });
 }
 
 /** Forgets a version that is gone. */

@@ -18,6 +18,7 @@ import { snapshotNamed } from "./create.ts";
 import { type Found, listFound } from "./found.ts";
 import { recordLineage } from "./lineage.ts";
 import type { Target } from "./target.ts";
+import { removeTornFiles } from "./torn_files.ts";
 
 /** Names of subvolumes that a restore makes beside the live one. */
 export function staleName(target: Pick<Target, "path">, pid: number): string {
@@ -39,6 +40,7 @@ export function discardStale(target: Target): string[] {
   const above = aboveOf(target.path), prefix = stalePrefix(target);
   const notes: string[] = [];
   try {
+    removeTornFiles(target.folder);
     const left = withFd(openFolder(above), listSubvolumes).flatMap(({ name, info }) => {
       const text = new TextDecoder().decode(name);
       return text.startsWith(prefix) ? [{ name: text, info }] : [];

@@ -71,8 +71,18 @@ export async function query(
   return plugins.map(({ name }) => results.get(name)!);
 }
 
+const hashes = new WeakMap<object, string>();
+
 /** Changes whenever what a mapping reads may have changed. */
-export function mappingHash({ version, mapping }: StatePlugin): string {
+export function mappingHash(plugin: StatePlugin): string {
+  const known = hashes.get(plugin.mapping);
+  if (known !== undefined) return known;
+  const hash = hashMapping(plugin);
+  hashes.set(plugin.mapping, hash);
+  return hash;
+}
+
+function hashMapping({ version, mapping }: StatePlugin): string {
   const states = [...mapping.states.values()].map(
     (state: MappedState) => [{ ...state, fields: [...state.fields] }],
   );

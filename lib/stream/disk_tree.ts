@@ -2,7 +2,7 @@
 import { createHash } from "node:crypto";
 import { type BytePath, printable } from "../../ffi/libc.ts";
 import { isSysError } from "../../ffi/errno.ts";
-import { listFd } from "../../ffi/directory.ts";
+import { DT_DIR, DT_REG, listFd } from "../../ffi/directory.ts";
 import {
   close,
   O_DIRECTORY,
@@ -90,13 +90,14 @@ function* walkFolder(
   const names = listFd(folderFd, rootName)
     .map(({ name, type }) => ({ name, type, key: binaryString(name) }))
     .sort((a, b) => compareKeys(a.key, b.key));
-  for (const { name, key } of names) {
+  for (const { name, key, type } of names) {
     const path = prefix + key;
-    const before = statAt(folderFd, name);
-    const kind = KINDS[before.mode >> 12]!;
+    const known = type === DT_REG ? "file" : type === DT_DIR ? "folder" : null;
+    const before = known ? null : statAt(folderFd, name);
+    const kind = known ?? KINDS[before!.mode >> 12]!;
     if (skip(path, kind)) continue;
-    if (kind !== "file" && kind !== "folder") {
-      yield { path, kind, stat: before, fd: -1, folderFd, name };
+    if (kind !== "file" && kind !== "folder") { // never opened: it may be a device
+      yield { path, kind, stat: before!, fd: -1, folderFd, name };
       continue;
     }
     const flags = kind === "folder" ? O_DIRECTORY : O_NONBLOCK;

@@ -3,37 +3,28 @@
  * gives the same bytes: names sorted, owner root, modes normalised, times clamped, the
  * UUID taken from the tree digest.
  */
+import { createHash } from "node:crypto";
+import { parseUuid } from "../../ffi/btrfs.ts";
 import {
   close,
   O_DIRECTORY,
   O_NOFOLLOW,
+  O_NONBLOCK,
   O_RDONLY,
   open,
+  openBeneath,
   read,
-  readlinkAt,
   withFd,
 } from "../../ffi/files.ts";
-import { parseUuid } from "../../ffi/btrfs.ts";
 import { InputError, OpError } from "../base/errors.ts";
-import { uuidText } from "./identity.ts";
-import {
-  digestOfFd,
-  type DiskEntry,
-  readXattrs,
-  type SkipEntry,
-  walkDisk,
-} from "./disk_tree.ts";
-import { isDigestXattr } from "./digest.ts";
+import type { SkipEntry } from "./disk_tree.ts";
 import { type AttributeValue, StreamEncoder, WRITE_BYTES } from "./encode.ts";
 import type { AttributeName, CommandName } from "./format.ts";
-import {
-  binaryBytes,
-  binaryString,
-  compareKeys,
-  displayPath,
-  targetStaysInside,
-} from "./paths.ts";
-import type { NodeKind } from "./tree.ts";
+import { uuidText } from "./identity.ts";
+import { type PackItem, scanFolder } from "./pack_scan.ts";
+import { binaryBytes, binaryString, displayPath } from "./paths.ts";
+
+export { normalisedMode } from "./pack_scan.ts";
 
 /** The transaction id that written streams carry: they have no history. */
 const CTRANSID = 1;
@@ -64,17 +55,11 @@ export interface PackResult {
   readonly contentBytes: number;
 }
 
-/** What packing makes of a mode: 0755 for folders and programs, 0644 for other files. */
-export function normalisedMode(kind: NodeKind, mode: number): number {
-  if (kind === "symlink") return 0o777;
-  return kind === "folder" || (mode & 0o111) !== 0 ? 0o755 : 0o644;
-}
-
 /** The digest that packing a folder gives. @throws as {@link packFolder} */
 export function digestOfAuthorsFolder(path: string, skip?: SkipEntry): string {
   return withFd(
     open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW),
-    (fd) => digestOfFd(fd, { mode: normalisedMode, ...(skip && { skip }) }),
+    (fd) => scanFolder(fd, path, skip).digest,
   );
 }
 
@@ -102,116 +87,100 @@ export function* packFolder(
 
 class Packer implements Disposable {
   readonly #fd: number;
-  readonly #path: string;
+  readonly #folder: string;
   readonly #options: PackOptions;
   readonly #epoch: number;
   readonly #pieces: Uint8Array[] = [];
   readonly #encoder = new StreamEncoder((bytes) => this.#pieces.push(bytes.slice()));
-  readonly #folders: { path: Uint8Array; time: number }[] = [];
-  readonly #chunk = new Uint8Array(WRITE_BYTES);
-  #entries = 0;
+  #inode = 0;
   #contentBytes = 0;
 
-  constructor(fd: number, path: string, options: PackOptions) {
+  constructor(fd: number, folder: string, options: PackOptions) {
     this.#fd = fd;
-    this.#path = path;
+    this.#folder = folder;
     this.#options = options;
     this.#epoch = options.sourceDateEpoch ?? 0;
   }
 
   *run(name: Uint8Array): Generator<Uint8Array, PackResult> {
     const { skip, signal } = this.#options;
-    const mode = normalisedMode;
-    const folder = { mode, ...(skip && { skip }), ...(signal && { signal }) };
-    const digest = digestOfFd(this.#fd, folder);
+    const { items, digest } = scanFolder(this.#fd, this.#folder, skip, signal);
     const uuid = uuidText(parseUuid(digest.slice(0, UUID_HEX_DIGITS)));
     this.#put("subvol", [
       ["path", name],
       ["uuid", parseUuid(uuid)],
       ["ctransid", CTRANSID],
     ]);
-    for (const entry of walkDisk(this.#fd, this.#path, skip)) {
+    for (const item of items) {
       signal?.throwIfAborted();
-      this.#entry(entry);
+      const path = binaryBytes(item.path);
+      this.#make(item, path);
+      if (item.kind === "file") yield* this.#content(item, path);
+      // Filling a folder changes its times: a folder's come last, the innermost first.
+      if (item.kind !== "folder") this.#times(item, path);
       yield* this.#pieces.splice(0);
-      if (entry.kind === "file") yield* this.#content(entry);
     }
-    // Filling a folder changed its times: they come last, the innermost first.
-    for (const { path, time } of this.#folders.reverse()) this.#times(path, time);
+    const folders = items.filter(({ kind }) => kind === "folder").reverse();
+    for (const folder of folders) this.#times(folder, binaryBytes(folder.path));
     this.#put("end", []);
     this.#encoder.flush();
     yield* this.#pieces.splice(0);
-    if (digestOfFd(this.#fd, folder) !== digest) {
-      throw new OpError(
-        "tree_changed",
-        `Cannot pack ${this.#path}: it changed meanwhile`,
-      );
-    }
-    const entries = this.#entries, contentBytes = this.#contentBytes;
-    return { digest, uuid, entries, contentBytes };
+    return { digest, uuid, entries: items.length, contentBytes: this.#contentBytes };
   }
 
   #put(name: CommandName, attributes: [AttributeName, AttributeValue][]): void {
     this.#encoder.command(name, attributes);
   }
 
-  #fail(entry: DiskEntry, why: string): never {
-    const where = `${this.#path}/${displayPath(entry.path)}`;
-    throw new InputError("not_packable", `Cannot pack ${where}: ${why}`, {
-      hint: "packages hold regular files, folders and symlinks that stay inside",
-    });
-  }
-
-  #entry(entry: DiskEntry): void {
-    const { kind, stat } = entry, path = binaryBytes(entry.path);
-    const time = Math.min(Number(stat.mtime.seconds), this.#epoch);
-    this.#entries++;
-    if (kind === "symlink") {
-      const target = readlinkAt(entry.folderFd, entry.name);
-      if (!targetStaysInside(entry.path, binaryString(target))) {
-        this.#fail(entry, "the link leaves the folder");
-      }
-      this.#put("symlink", [["path", path], ["ino", this.#entries], [
-        "path_link",
-        target,
-      ]]);
-      this.#put("chown", [["path", path], ["uid", 0], ["gid", 0]]);
-      return this.#times(path, time);
-    }
-    if (kind === "folder") {
-      if (entry.path !== "") this.#put("mkdir", [["path", path], ["ino", this.#entries]]);
-      this.#folders.push({ path, time });
-    } else if (kind === "file") {
-      this.#put("mkfile", [["path", path], ["ino", this.#entries]]);
-    } else this.#fail(entry, `it is a ${kind}`);
-    const xattrs = [...readXattrs(entry.fd, isDigestXattr) ?? []];
-    for (const [name, value] of xattrs.sort(([a], [b]) => compareKeys(a, b))) {
+  #make(item: PackItem, path: Uint8Array): void {
+    const at: [AttributeName, AttributeValue] = ["path", path];
+    const inode: [AttributeName, AttributeValue] = ["ino", ++this.#inode];
+    if (item.kind === "file") this.#put("mkfile", [at, inode]);
+    else if (item.kind === "symlink") {
+      this.#put("symlink", [at, inode, ["path_link", binaryBytes(item.target)]]);
+    } else if (item.path !== "") this.#put("mkdir", [at, inode]);
+    for (const [name, value] of item.xattrs) {
       const named = binaryBytes(name);
-      this.#put("set_xattr", [["path", path], ["xattr_name", named], [
-        "xattr_data",
-        value,
-      ]]);
+      this.#put("set_xattr", [at, ["xattr_name", named], ["xattr_data", value]]);
     }
-    this.#put("chown", [["path", path], ["uid", 0], ["gid", 0]]);
-    this.#put("chmod", [["path", path], ["mode", normalisedMode(kind, stat.mode)]]);
+    this.#put("chown", [at, ["uid", 0], ["gid", 0]]);
+    if (item.kind !== "symlink") this.#put("chmod", [at, ["mode", item.mode]]);
   }
 
-  *#content(entry: DiskEntry): Generator<Uint8Array, void> {
-    const path = binaryBytes(entry.path);
-    for (let offset = 0;;) {
-      const n = read(entry.fd, this.#chunk);
-      if (n === 0) break;
-      const data = this.#chunk.subarray(0, n);
-      this.#put("write", [["path", path], ["file_offset", offset], ["data", data]]);
-      offset += n;
-      this.#contentBytes += n;
-      if (this.#pieces.length > 0) yield* this.#pieces.splice(0);
+  *#content(item: PackItem, path: Uint8Array): Generator<Uint8Array, void> {
+    if (item.content) {
+      for (let offset = 0; offset < item.content.length; offset += WRITE_BYTES) {
+        this.#write(path, offset, item.content.subarray(offset, offset + WRITE_BYTES));
+      }
+      return;
     }
-    this.#times(path, Math.min(Number(entry.stat.mtime.seconds), this.#epoch));
+    const fd = openBeneath(this.#fd, path, O_RDONLY | O_NONBLOCK);
+    try {
+      const chunk = new Uint8Array(WRITE_BYTES), hash = createHash("sha256");
+      let offset = 0;
+      for (let n = read(fd, chunk); n > 0; n = read(fd, chunk)) {
+        const data = chunk.subarray(0, n);
+        hash.update(data);
+        this.#write(path, offset, data);
+        offset += n;
+        if (this.#pieces.length > 0) yield* this.#pieces.splice(0);
+      }
+      if (!hash.digest().equals(item.sha256)) {
+        const where = `${this.#folder}/${displayPath(item.path)}`;
+        throw new OpError("tree_changed", `Cannot pack ${where}: it changed meanwhile`);
+      }
+    } finally {
+      close(fd);
+    }
   }
 
-  #times(path: Uint8Array, seconds: number): void {
-    const time = { seconds, nanoseconds: 0 };
+  #write(path: Uint8Array, offset: number, data: Uint8Array): void {
+    this.#put("write", [["path", path], ["file_offset", offset], ["data", data]]);
+    this.#contentBytes += data.length;
+  }
+
+  #times(item: PackItem, path: Uint8Array): void {
+    const time = { seconds: Math.min(item.seconds, this.#epoch), nanoseconds: 0 };
     this.#put("utimes", [
       ["path", path],
       ["atime", time],

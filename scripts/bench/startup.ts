@@ -33,18 +33,25 @@ async function startOfBundle({ scratch }: BenchContext): Promise<Row[]> {
     DENO_DIR: `${scratch}/deno`,
   };
   const deno = Deno.execPath();
-  const [version, nothing] = await sideBySide([
-    start(deno, [...RUN, `${folder}/${MAIN}`, "version"], env),
+  const ours = (...args: string[]) =>
+    start(deno, [...RUN, `${folder}/${MAIN}`, ...args], env);
+  ours("init", "--plain")();
+  const [version, embed, nothing] = await sideBySide([
+    ours("version"),
+    ours("embed", "a text that is cached after the first round", "--output", "raw"),
     start(deno, [...RUN, empty], env),
   ], ROUNDS);
   const peer = { name: "an empty Deno script", value: nothing! };
-  return [row("startup/version", "ms", "lower", version!, peer)];
+  return [
+    row("startup/version", "ms", "lower", version!, peer),
+    row("startup/embed-one-cached-text", "ms", "lower", embed!, peer),
+  ];
 }
 
 export const benches: Bench[] = [
   {
     name: "startup",
-    about: "`version` of the source bundle against an empty Deno script",
+    about: "`version` and `embed` of the source bundle against an empty Deno script",
     run: startOfBundle,
   },
 ];

@@ -12,7 +12,7 @@ export const MAIN = "main.js";
 const EXTERNAL = ["x11", "usocket", "debug"];
 
 /** How the program is bundled, but for where to. */
-export const BUNDLE_FLAGS: readonly string[] = [
+const BUNDLE_FLAGS: readonly string[] = [
   // Names are kept: @stricli/core chooses its messages by an error's class name.
   ...["bundle", "--quiet", "--minify", "--keep-names", "--code-splitting"],
   ...EXTERNAL.flatMap((name) => ["--external", name]),
@@ -105,7 +105,7 @@ export async function build(
   release: Release = {},
 ): Promise<Built> {
   await Deno.mkdir(folder, { recursive: true });
-  await output(Deno.execPath(), [...BUNDLE_FLAGS, "--outdir", folder, "main.ts"]);
+  await bundle(folder);
   const commit = await commitOf();
   const code = [...Deno.readDirSync(folder)].map(({ name }) => name).sort();
   const values = {
@@ -117,6 +117,37 @@ export async function build(
   const assets = await copyAssets(folder, arch);
   const version = await projectVersion();
   return { folder, files: [...code, ...assets], assets, version, commit };
+}
+
+/** All that a bundle is made of. */
+const BUNDLED_SOURCES = ["deno.json", "deno.lock", "main.ts", "ffi", "lib"];
+
+/**
+ * Bundles main.ts into `folder`.
+ *
+ * esbuild orders modules by their paths relative to where it runs. So it runs on a copy
+ * beside the npm cache: from there all paths are the same, wherever the checkout is.
+ *
+ * @param flags more of `deno bundle`
+ */
+export async function bundle(folder: string, ...flags: string[]): Promise<void> {
+  const { denoDir } = JSON.parse(await output(Deno.execPath(), ["info", "--json"]));
+  const copy = await Deno.makeTempDir({ dir: denoDir, prefix: "op-dbus-build-" });
+  try {
+    for (const name of BUNDLED_SOURCES) await copyTree(REPO + name, `${copy}/${name}`);
+    const args = [...BUNDLE_FLAGS, ...flags, "--outdir", folder, "main.ts"];
+    await output(Deno.execPath(), args, { cwd: copy });
+  } finally {
+    await Deno.remove(copy, { recursive: true });
+  }
+}
+
+async function copyTree(from: string, to: string): Promise<void> {
+  if (!(await Deno.stat(from)).isDirectory) return await Deno.copyFile(from, to);
+  await Deno.mkdir(to);
+  for (const { name } of Deno.readDirSync(from)) {
+    await copyTree(`${from}/${name}`, `${to}/${name}`);
+  }
 }
 
 /** Replaces the placeholders that have a value. */
@@ -133,7 +164,9 @@ async function finish(
   values: Record<string, string | undefined>,
 ): Promise<void> {
   const code = await Deno.readTextFile(path);
-  if (code.includes(REPO)) throw new Error(`${path} contains the builder's path ${REPO}`);
+  if (/op-dbus-build-/.test(code) || code.includes(REPO)) {
+    throw new Error(`${path} contains paths of the machine that built it`);
+  }
   const stamped = fillIn(code, values);
   const start = /typeof require\b/.test(code) ? REQUIRE : "";
   await Deno.writeTextFile(path, start + stamped);

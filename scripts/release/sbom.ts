@@ -5,7 +5,7 @@
  */
 import { createHash } from "node:crypto";
 import { ASSETS } from "../../lib/embed/onnx/assets.ts";
-import { type Arch, type Built, BUNDLE_FLAGS, output, TARGETS } from "./build.ts";
+import { type Arch, type Built, bundle, output, TARGETS } from "./build.ts";
 
 /** One thing inside. */
 interface Component {
@@ -24,10 +24,7 @@ const REPO = new URL("../../", import.meta.url).pathname;
 async function bundledPackages(): Promise<Map<string, string>> {
   const folder = await Deno.makeTempDir({ prefix: "op-dbus-sbom-" });
   try {
-    await output(Deno.execPath(), [
-      ...BUNDLE_FLAGS,
-      ...["--sourcemap=external", "--outdir", folder, "main.ts"],
-    ]);
+    await bundle(folder, "--sourcemap=external");
     const found = new Map<string, string>();
     for (const { name } of Deno.readDirSync(folder)) {
       if (!name.endsWith(".map")) continue;

@@ -68,6 +68,8 @@ Deno.test("values go to GLib and come back without loss", async () => {
     assertEquals(printed.values[0] as string, glib, type);
     const back = await bus.call({ ...TARGET, member: "Echo", signature: "v", args });
     assertEquals(back.values, args, type);
+    // node:assert does not see an own key named __proto__; text does.
+    assertEquals(JSON.stringify(back.values), JSON.stringify(args), type);
     const parsed = await bus.call({
       ...TARGET,
       member: "Parse",

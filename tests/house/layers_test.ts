@@ -13,6 +13,7 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   "lib/snapshot": ["lib/stream", "lib/base", "ffi"],
   "lib/chain": ["lib/snapshot", "lib/base", "ffi"],
   "lib/plugin": ["lib/stream", "lib/dbus", "lib/snapshot", "lib/base", "ffi"],
+  "lib/update": ["lib/plugin", "lib/base", "ffi"],
   "lib/state": ["lib/plugin", "lib/dbus", "lib/snapshot", "lib/base", "ffi"],
 };
 /** The rooms that may import every other one but lib/cli. */

@@ -118,11 +118,11 @@ Deno.test("a swapped signature: another package's, an old one, a stranger's, non
     await refused(s, "lxc", "bad_signature");
     const bytes = server.files.get(path)!, digests = digestBytes(bytes);
     const claim = { name: "lxc", version: "2.0.0", from: null, timestamp: 1 };
-    const signed = (key = s.repository.key, more: Partial<typeof claim> = {}) => {
-      const comment = formatClaim(
-        { ...claim, ...more, sha256: digests.sha256 },
-        "f",
-      );
+    const signed = (
+      key = s.repository.key,
+      more: { sha256?: string } & Partial<typeof claim> = {},
+    ) => {
+      const comment = formatClaim({ ...claim, sha256: digests.sha256, ...more }, "f");
       const text = formatSignature(signDigests(digests, key, comment));
       server.files.set(`${path}.minisig`, new TextEncoder().encode(text));
     };
@@ -131,6 +131,8 @@ Deno.test("a swapped signature: another package's, an old one, a stranger's, non
     signed(undefined, { name: "net" });
     await refused(s, "lxc", "wrong_package");
     signed(undefined, { version: "2.0.1" });
+    await refused(s, "lxc", "wrong_package");
+    signed(undefined, { sha256: "0".repeat(64) });
     await refused(s, "lxc", "wrong_package");
     server.files.delete(`${path}.minisig`);
     await refused(s, "lxc", "unsigned");

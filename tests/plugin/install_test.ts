@@ -4,7 +4,7 @@ import {
   assertRejects,
   assertTrue,
 } from "../support/assert.ts";
-import { btrfsScratch, platformTest, sh, tempFolder } from "../support/scratch.ts";
+import { btrfsScratch, platformTest, tempFolder } from "../support/scratch.ts";
 import {
   ConfirmationError,
   InputError,
@@ -15,7 +15,7 @@ import { createSubvolume, openFolder } from "../../ffi/btrfs.ts";
 import { withFd } from "../../ffi/files.ts";
 import { acquireLock } from "../../lib/base/lock.ts";
 import { collectGarbage, planGc, verifyPlugin } from "../../lib/plugin/manage.ts";
-import { livePlugin, livePlugins } from "../../lib/plugin/installed.ts";
+import { livePlugins } from "../../lib/plugin/installed.ts";
 import { readLockFile } from "../../lib/plugin/lockfile.ts";
 import { lockFilePath } from "../../lib/plugin/places.ts";
 import { storedVersions } from "../../lib/plugin/version_store.ts";
@@ -353,42 +353,3 @@ onBoth(
     assertEquals(place.records.at(-1)!.subject, "net@1.2.0");
   },
 );
-
-platformTest(
-  "a full disk: the plugin is the old one, whole, and nothing is left",
-  async () => {
-    await using scratch = await btrfsScratch(128, "", ["--mixed"]);
-    await using outside = await tempFolder();
-    const big = crypto.getRandomValues(new Uint8Array(60_000)).toBase64().repeat(8);
-    const { key, folder: repository } = await makeRepository(outside.path + "/repo", [
-      NET1,
-      { ...NET2, tree: { big, "state/x": big } },
-    ]);
-    const host = testHost(scratch.path, repository, [key]);
-    await host.install(["net@1.0.0"]);
-    const before = readTree(host.place.layout.plugin("net"));
-    await fill(scratch.path);
-    await assertRejects(() => host.install(["net@2.0.0"]), Error, /ENOSPC/);
-    assertEquals(readTree(host.place.layout.plugin("net")), before);
-    assertEquals(storedVersions(host.place.layout).map((v) => v.version), ["1.0.0"]);
-    Deno.removeSync(`${scratch.path}/filler`);
-    await sh("btrfs", "filesystem", "sync", scratch.path);
-    assertEquals(
-      changesText(await host.install(["net@2.0.0"])),
-      "upgrade net 1.0.0 -> 2.0.0",
-    );
-    assertEquals(livePlugin(host.place.layout, "net")!.manifest.version, "2.0.0");
-  },
-);
-
-async function fill(folder: string): Promise<void> {
-  const file = await Deno.open(`${folder}/filler`, { create: true, write: true });
-  const piece = crypto.getRandomValues(new Uint8Array(65536));
-  try {
-    for (;;) await file.write(piece);
-  } catch (error) {
-    assertIncludes(String(error), "No space");
-  } finally {
-    file.close();
-  }
-}

@@ -146,6 +146,14 @@ Deno.test("every flipped bit of a signature file's payload is noticed", async ()
     }
   };
   assertEquals(accepts(lines.join("\n")), true);
+  await Deno.writeTextFile(`${folder.path}/data`, "y");
+  const other = digestFile(`${folder.path}/data`),
+    good = parseSignature(lines.join("\n"));
+  assertThrows(
+    () => checkSignature(other, good, key, "data"),
+    DifferenceError,
+    /content/,
+  );
   for (const line of [1, 3]) {
     const bytes = Uint8Array.fromBase64(lines[line]!);
     for (let bit = 0; bit < bytes.length * 8; bit++) {

@@ -1,6 +1,6 @@
 import { assertEquals, assertIncludes, assertRejects } from "../support/assert.ts";
 import { privateBus, PYTHON } from "../support/private_bus.ts";
-import { hostTest, sandboxHost } from "../support/sandbox_host.ts";
+import { firewallTest, hostTest, sandboxHost } from "../support/sandbox_host.ts";
 import { StateRoot } from "../support/state_root.ts";
 import { OpError } from "../../lib/base/errors.ts";
 import { BusError } from "../../lib/dbus/bus_error.ts";
@@ -55,7 +55,7 @@ hostTest("hostname1 becomes a plugin that applies its own live example", async (
   assertEquals(changed.applied, ["host.pretty_hostname"]);
 });
 
-hostTest("firewalld's pairs become sets, switches and values that work", async () => {
+firewallTest("firewalld's pairs become sets, switches and values that work", async () => {
   await using host = await sandboxHost();
   await using root = await StateRoot.make(host.address, []);
   const result = await create(root, "fw", "org.fedoraproject.FirewallD1");

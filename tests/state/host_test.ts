@@ -1,6 +1,6 @@
 import { assertEquals, assertIncludes, assertRejects } from "../support/assert.ts";
 import { client } from "../support/private_bus.ts";
-import { hostTest, sandboxHost } from "../support/sandbox_host.ts";
+import { firewallTest, hostTest, sandboxHost } from "../support/sandbox_host.ts";
 import { signs, StateRoot } from "../support/state_root.ts";
 import { OpError } from "../../lib/base/errors.ts";
 import { listCheckpoints } from "../../lib/state/checkpoint.ts";
@@ -164,31 +164,34 @@ hostTest(
   },
 );
 
-hostTest("firewalld: an error that says it was so already counts as done", async () => {
-  await using host = await sandboxHost();
-  await using root = await StateRoot.make(host.address, ["firewalld"]);
-  const desired = { firewalld: { services: { public: ["http"] } } };
-  const result = await root.apply(desired, {
-    // Somebody else is faster, between the plan and the call.
-    confirm: async () => {
-      await client(
-        root.address,
-        "busctl",
-        `--address=${root.address}`,
-        "call",
-        "org.fedoraproject.FirewallD1",
-        "/org/fedoraproject/FirewallD1",
-        "org.fedoraproject.FirewallD1.zone",
-        "addService",
-        "ssi",
-        "public",
-        "http",
-        "0",
-      );
-    },
-  });
-  assertEquals(result.applied, ["firewalld.services.public: http"]);
-});
+firewallTest(
+  "firewalld: an error that says it was so already counts as done",
+  async () => {
+    await using host = await sandboxHost();
+    await using root = await StateRoot.make(host.address, ["firewalld"]);
+    const desired = { firewalld: { services: { public: ["http"] } } };
+    const result = await root.apply(desired, {
+      // Somebody else is faster, between the plan and the call.
+      confirm: async () => {
+        await client(
+          root.address,
+          "busctl",
+          `--address=${root.address}`,
+          "call",
+          "org.fedoraproject.FirewallD1",
+          "/org/fedoraproject/FirewallD1",
+          "org.fedoraproject.FirewallD1.zone",
+          "addService",
+          "ssi",
+          "public",
+          "http",
+          "0",
+        );
+      },
+    });
+    assertEquals(result.applied, ["firewalld.services.public: http"]);
+  },
+);
 
 hostTest("machine1: images are cloned, write-protected and removed", async () => {
   await using host = await sandboxHost();

@@ -19,6 +19,8 @@ const SERVICES: Readonly<Record<string, string>> = {
   "org.freedesktop.PolicyKit1": "/usr/lib/polkit-1/polkitd --no-debug",
 };
 
+const FIREWALL = "org.fedoraproject.FirewallD1";
+
 const SETUP = `set -eu
 D=$1
 mount -t tmpfs tmpfs /run
@@ -110,13 +112,20 @@ async function servicePids(address: string): Promise<number[]> {
 
 /** A test with real services; ignored (and named as skipped) where it cannot run. */
 export function hostTest(name: string, fn: () => Promise<void>): void {
-  Deno.test({ name, fn, ignore: effectiveUid() !== 0 || !installed() });
+  const needed = Object.keys(SERVICES).filter((service) => service !== FIREWALL);
+  Deno.test({ name, fn, ignore: effectiveUid() !== 0 || !installed(needed) });
 }
 
-function installed(): boolean {
-  return Object.values(SERVICES).every((command) => {
+/** {@link hostTest} that needs firewalld too, which scripts/test may not install. */
+export function firewallTest(name: string, fn: () => Promise<void>): void {
+  const needed = Object.keys(SERVICES);
+  Deno.test({ name, fn, ignore: effectiveUid() !== 0 || !installed(needed) });
+}
+
+function installed(services: readonly string[]): boolean {
+  return services.every((service) => {
     try {
-      return Deno.statSync(command.split(" ")[0]!).isFile;
+      return Deno.statSync(SERVICES[service]!.split(" ")[0]!).isFile;
     } catch (error) {
       if (error instanceof Deno.errors.NotFound) return false;
       throw error;

@@ -1,0 +1,49 @@
+/** Query and Plan of the D-Bus service: read only, whatever they are given. */
+import type { Layout } from "../base/layout.ts";
+import { InputError } from "../base/errors.ts";
+import { Buses } from "../state/buses.ts";
+import { diff } from "../state/diff.ts";
+import { MAX_STATE_BYTES, parseDocument } from "../state/document.ts";
+import { loadPlugins } from "../state/plugins.ts";
+import { query } from "../state/query.ts";
+
+/** The state of one plugin, or of all for an empty name, as JSON. */
+export async function queryJson(
+  layout: Layout,
+  plugin: string,
+  signal: AbortSignal,
+): Promise<string> {
+  const { plugins } = loadPlugins(layout, plugin === "" ? undefined : [plugin]);
+  await using buses = new Buses();
+  const results = await query(plugins, { layout, buses, signal });
+  const failed = results.find(({ error }) => error !== null);
+  if (failed?.error && plugin !== "") throw failed.error;
+  return JSON.stringify({
+    version: 1,
+    plugins: Object.fromEntries(results.map(({ plugin, states }) => [plugin, states])),
+  });
+}
+
+/** What apply would do with a state document, as JSON. */
+export async function planJson(
+  layout: Layout,
+  text: string,
+  signal: AbortSignal,
+): Promise<string> {
+  if (text.length > MAX_STATE_BYTES) {
+    throw new InputError("bad_state", "Cannot plan: the state document is too long");
+  }
+  let value;
+  try {
+    value = JSON.parse(text);
+  } catch (cause) {
+    throw new InputError("bad_state", "Cannot plan: the state document is not JSON", {
+      cause,
+    });
+  }
+  const desired = parseDocument(value, "the call's argument");
+  const { plugins } = loadPlugins(layout);
+  await using buses = new Buses();
+  const file = "the call's argument";
+  return JSON.stringify(await diff(desired, { layout, buses, plugins, file, signal }));
+}

@@ -1,0 +1,134 @@
+/** Replacing the executable that runs by a newer one. */
+import { DifferenceError, InputError, OpError } from "../base/errors.ts";
+import { temporaryBeside } from "../base/durable.ts";
+import { readTextFile } from "../../ffi/directory.ts";
+import {
+  AT_FDCWD,
+  fchmod,
+  fsync,
+  fsyncFolder,
+  linkAt,
+  O_RDONLY,
+  open,
+  rename,
+  unlinkAt,
+  withFd,
+} from "../../ffi/files.ts";
+import { isSysError } from "../../ffi/errno.ts";
+import { runProgram } from "../../ffi/spawn.ts";
+import { download, type FetchOptions } from "../plugin/download.ts";
+import { digestFile } from "../plugin/minisign/sign.ts";
+import type { VerifiedRelease } from "./release.ts";
+
+/** An executable is about 65 MB; whatever is far larger is not one. */
+const MAX_EXECUTABLE_BYTES = 300 * 1024 * 1024;
+const EXECUTABLE_MODE = 0o755;
+
+/**
+ * The file to replace.
+ *
+ * @param named OPDBUS_EXE, which the self-extracting form sets to itself
+ * @throws {InputError} `not_installed` when op-dbus runs from its sources
+ */
+export function runningExecutable(named: string | undefined): string {
+  const path = named ?? (Deno.build.standalone ? Deno.execPath() : undefined);
+  if (path === undefined) {
+    throw new InputError(
+      "not_installed",
+      "Cannot update: op-dbus runs from its sources",
+      {
+        hint: "git pull, or install the executable",
+      },
+    );
+  }
+  return Deno.realPathSync(path);
+}
+
+/** What an update did. */
+export interface UpdateResult {
+  readonly path: string;
+  /** Where what was there before is kept. */
+  readonly previous: string;
+}
+
+/**
+ * Downloads a release beside the executable, checks its digest, starts it once, keeps the
+ * present one as `.previous`, and exchanges the two by one rename.
+ *
+ * @param path the executable, absolute
+ * @throws {DifferenceError} `wrong_digest`
+ * @throws {OpError} `does_not_start`; what downloading gave. Nothing has changed then.
+ */
+export async function installRelease(
+  release: VerifiedRelease,
+  path: string,
+  options: FetchOptions = {},
+): Promise<UpdateResult> {
+  const folder = path.slice(0, path.lastIndexOf("/")) || "/";
+  const made = temporaryBeside(path), answer = temporaryBeside(path);
+  try {
+    await download(release.url, { path: made, sizeBytes: MAX_EXECUTABLE_BYTES }, options);
+    const { sha256 } = digestFile(made);
+    if (sha256 !== release.sha256) {
+      throw new DifferenceError(
+        "wrong_digest",
+        `Wrong SHA-256 of ${release.url.href}: ${sha256}, not the one that was signed`,
+        { hint: "nothing was changed; try again, and tell whoever runs that server" },
+      );
+    }
+    withFd(open(made, O_RDONLY), (fd) => {
+      fchmod(fd, EXECUTABLE_MODE);
+      fsync(fd, made);
+    });
+    await requireStart(made, answer, release.version);
+    options.signal?.throwIfAborted();
+    const previous = `${path}.previous`;
+    keep(path, previous);
+    rename(made, path);
+    fsyncFolder(folder);
+    return { path, previous };
+  } finally {
+    for (const left of [made, `${made}.part`, answer]) removeIfThere(left);
+  }
+}
+
+/** Starts the new file and compares the version that it says it is. */
+async function requireStart(program: string, answer: string, version: string) {
+  const kept = ["HOME", "PATH", "TMPDIR", "XDG_CACHE_HOME", "OPDBUS_RUNTIME_DIR"];
+  const env = kept.flatMap((name) => {
+    const value = Deno.env.get(name);
+    return value === undefined ? [] : [`${name}=${value}`];
+  });
+  const status = await runProgram(program, ["version", "--json"], env, answer);
+  const says = status === 0 ? versionIn(readTextFile(answer)) : null;
+  if (says === version) return;
+  const what = says === null ? `status ${status}` : `it says it is ${says}`;
+  throw new OpError("does_not_start", `The new op-dbus does not start: ${what}`, {
+    hint: "nothing was changed",
+  });
+}
+
+function versionIn(text: string): string | null {
+  try {
+    const { version } = JSON.parse(text);
+    return typeof version === "string" ? version : null;
+  } catch (error) {
+    if (error instanceof SyntaxError) return null;
+    throw error;
+  }
+}
+
+/** Gives the present file a second name, by rename so that it is there or not. */
+function keep(path: string, previous: string): void {
+  const name = temporaryBeside(previous);
+  linkAt(AT_FDCWD, path, AT_FDCWD, name);
+  rename(name, previous);
+}
+
+function removeIfThere(path: string): void {
+  try {
+    unlinkAt(AT_FDCWD, path);
+  } catch (error) {
+    if (!isSysError(error, "ENOENT")) throw error;
+  }
+}

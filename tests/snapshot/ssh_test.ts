@@ -1,0 +1,151 @@
+import {
+  assertEquals,
+  assertIncludes,
+  assertThrows,
+  assertTrue,
+} from "../support/assert.ts";
+import { cliCommand } from "../support/cli.ts";
+import { btrfsScratch, canMountBtrfs, sh } from "../support/scratch.ts";
+import { hasSshd, testSshd } from "../support/sshd.ts";
+import { testRoot } from "../support/root.ts";
+import { InputError } from "../../lib/base/errors.ts";
+import { listFound } from "../../lib/snapshot/found.ts";
+import { parsePolicy } from "../../lib/snapshot/policy.ts";
+import { parseShow, sshReplica } from "../../lib/snapshot/replica_ssh.ts";
+import { listReplicas } from "../../lib/snapshot/replica_folder.ts";
+import { replicate } from "../../lib/snapshot/replicate.ts";
+import { parseSshUrl, shellQuote } from "../../lib/snapshot/ssh.ts";
+import { digestOfFolder } from "../../lib/stream/disk_tree.ts";
+
+const HOUR = 3_600_000;
+const NOW = Math.floor(Date.now() / 60_000) * 60_000;
+
+/** Needs a real sshd, and btrfs. */
+function sshTest(name: string, fn: () => Promise<void>): void {
+  Deno.test({ name, fn, ignore: !hasSshd() || !canMountBtrfs() });
+}
+
+for (const remote of ["op-dbus", "btrfs"] as const) {
+  sshTest(
+    `replicate over ssh to ${remote}: full, difference, pruned there, equal`,
+    async () => {
+      await using root = await testRoot();
+      await using disk = await btrfsScratch();
+      await using sshd = await testSshd();
+      const state = root.target("state"), folder = `${disk.path}/it's a "folder" $(x)`;
+      await Deno.mkdir(folder);
+      const replica = await sshReplica(sshd.url + folder, {
+        remote,
+        program: ["ssh", "-F", sshd.config],
+        ...(remote === "op-dbus" && { command: cliCommand() }),
+      });
+      const remotePolicy = parsePolicy("keep_last=2");
+      for (let i = 0; i < 3; i++) {
+        await Deno.writeFile(`${state.path}/f${i}`, new Uint8Array(300_000).fill(i));
+        const { outcomes } = await replicate(state, [replica], {
+          nowMs: NOW + i * HOUR,
+          remotePolicy,
+        });
+        assertEquals(outcomes[0]!.error, null);
+        const [sent] = outcomes[0]!.sent;
+        assertEquals([sent!.parent === null, sent!.verified], [
+          i === 0,
+          remote === "op-dbus",
+        ]);
+      }
+      const here = listFound(state), there = listReplicas(folder);
+      assertEquals(there.length, 2);
+      const newest = here.at(-1)!;
+      const copy = there.find(({ name }) => name === newest.name)!;
+      assertEquals([copy.receivedUuid, copy.readOnly], [newest.info.uuid, true]);
+      assertEquals(
+        await digestOfFolder(`${folder}/${newest.name}`),
+        await digestOfFolder(newest.path),
+      );
+    },
+  );
+}
+
+sshTest(
+  "a host that is away, a command that is not there: said in one line",
+  async () => {
+    await using root = await testRoot();
+    await using sshd = await testSshd();
+    const program = ["ssh", "-F", sshd.config];
+    const away = await sshReplica("ssh://root@127.0.0.1:9/x", {
+      remote: "btrfs",
+      program,
+    });
+    const state = root.target("state");
+    const { outcomes } = await replicate(state, [away], { nowMs: NOW });
+    assertEquals(outcomes[0]!.error?.code, "ssh_failed");
+    assertIncludes(outcomes[0]!.error!.message, "Cannot reach root@127.0.0.1 by ssh");
+    const wrong = await sshReplica(`${sshd.url}/x`, {
+      remote: "op-dbus",
+      command: ["no-such-op-dbus"],
+      program,
+    });
+    const second = await replicate(state, [wrong], { create: false });
+    assertEquals(second.outcomes[0]!.error?.code, "remote_failed");
+  },
+);
+
+Deno.test("ssh addresses: what they are, and nothing that ssh takes for an option", () => {
+  assertEquals(parseSshUrl("ssh://me@nas.example:2222/srv/backup/"), {
+    user: "me",
+    host: "nas.example",
+    port: 2222,
+    path: "/srv/backup",
+  });
+  assertEquals(parseSshUrl("ssh://[fe80::1]/b").host, "fe80::1");
+  for (
+    const bad of [
+      "ssh://host",
+      "ssh://-oProxyCommand=x/b",
+      "ssh://-l@host/b",
+      "ssh://a b/c",
+      "ssh://host:0/b",
+      "ssh://host:99999/b",
+      "ssh://host/a/../b",
+      "ssh://ho\nst/b",
+      "ssh://host/a\nb",
+      "http://host/b",
+      "ssh://u;x@host/b",
+    ]
+  ) assertThrows(() => parseSshUrl(bad), InputError);
+});
+
+Deno.test("every argument comes out of a POSIX shell as it went in", async () => {
+  const odd = [
+    "",
+    "a b",
+    "it's",
+    '"',
+    "$(id)",
+    "`id`",
+    "a\nb",
+    "*",
+    "-n",
+    "\\",
+    "ü",
+    ";",
+    "'",
+  ];
+  for (const shell of ["sh", "bash"]) {
+    const command = ["printf", "%s\\0", ...odd].map(shellQuote).join(" ");
+    const out = await sh(shell, "-c", command);
+    assertEquals(out.split("\0").slice(0, -1), odd);
+  }
+});
+
+Deno.test("what `btrfs subvolume show` says of several, one after the other", () => {
+  const block = (name: string, received: string, flags: string) =>
+    `backup/${name}\n\tName: \t\t\t${name}\n\tUUID: \t\t\tu-${name}\n\tParent UUID: \t\t-\n` +
+    `\tReceived UUID: \t\t${received}\n\tFlags: \t\t\t${flags}\n\tSnapshot(s):\n`;
+  const parsed = parseShow(block("a", "r-a", "readonly") + block("b", "-", "-"));
+  assertEquals(parsed, [
+    { name: "a", uuid: "u-a", receivedUuid: "r-a", readOnly: true },
+    { name: "b", uuid: "u-b", receivedUuid: null, readOnly: false },
+  ]);
+  assertTrue(parseShow("").length === 0);
+});
