@@ -116,7 +116,6 @@ class Compaction {
   readonly #groups = new Map<string, Group>();
   readonly #models = new Map<number, ModelIdentity>();
   readonly #inodes = new Map<string, bigint>();
-  #next: number;
   readonly #nowMs = Date.now();
   #merged = 0;
   #dropped = 0;
@@ -125,7 +124,6 @@ class Compaction {
     const { packs } = store;
     packs.refresh();
     this.#removeLeftovers();
-    this.#next = Math.max(0, ...packs.numbersOnDisk(), ...packs.broken()) + 1;
     for (const row of store.index.all("SELECT * FROM models")) {
       this.#models.set(Number(row.id), {
         name: String(row.name),
@@ -215,7 +213,7 @@ class Compaction {
     if (!group) {
       const { folderFd } = this.store.loose;
       const { dimensions } = identity;
-      const number = this.#next++;
+      const number = this.store.packs.nextNumber();
       const writer = new PackWriter(folderFd, number, codec, dimensions, identity);
       this.#groups.set(name, group = { identity, codec, writer, sources: [] });
     }

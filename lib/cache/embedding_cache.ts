@@ -24,7 +24,12 @@ import {
   type ClearReport,
 } from "./clean.ts";
 import { type CodecName, CODECS, DEFAULT_CODEC, isCodecName } from "./codec.ts";
-import { type CachedVectors, type GetOptions, GetOrEmbed } from "./get_or_embed.ts";
+import {
+  type CachedVectors,
+  type GetOptions,
+  GetOrEmbed,
+  lookUp,
+} from "./get_or_embed.ts";
 import { Gate } from "./gate.ts";
 import { CacheIndex } from "./index.ts";
 import { wellFormed } from "./key.ts";
@@ -164,6 +169,22 @@ export class EmbeddingCache implements Disposable {
     return view;
   }
 
+  /**
+   * One text's vector, from memory or disk, at once; null where it has to be computed.
+   * Counts as a use.
+   *
+   * @param into receives it from `at`; by default a vector of its own
+   */
+  lookup(
+    text: string,
+    identity: ModelIdentity,
+    into: Float32Array<ArrayBuffer> = new Float32Array(identity.dimensions),
+    at = 0,
+  ): Float32Array<ArrayBuffer> | null {
+    this.#checkOpen();
+    return lookUp(this.store, this.store.room(identity), text, into, at) ? into : null;
+  }
+
   /** One text's entry as it is stored, or null; computes nothing, counts nothing. */
   get(text: string, identity: ModelIdentity): CachedEntry | null {
     this.#checkOpen();
@@ -182,15 +203,21 @@ export class EmbeddingCache implements Disposable {
     return { key, vector, codec: codec.name, sizeBytes: payloadBytes };
   }
 
-  /** The k entries nearest to a vector, exact, best first. */
+  /**
+   * The k entries nearest to a vector, exact, best first.
+   *
+   * @param options `byHand`: without SIMD, for comparison
+   */
   search(
     query: Float32Array,
     k: number,
     identity: ModelIdentity,
     signal?: AbortSignal,
+    options: { readonly byHand?: boolean } = {},
   ): Match[] {
     this.#checkOpen();
-    return search(this.store, this.store.room(identity), query, k, signal);
+    const room = this.store.room(identity);
+    return search(this.store, room, query, k, { ...options, ...(signal && { signal }) });
   }
 
   /** Has the kernel bring a part of the vectors into memory, within a limit. */

@@ -11,6 +11,8 @@ import type { ModelRoom, Store } from "./store.ts";
 export interface GetOptions {
   /** Ends the work early; what was stored stays stored. */
   readonly signal?: AbortSignal;
+  /** Receives the vectors, instead of a matrix of its own: for calls one after another. */
+  readonly into?: Float32Array<ArrayBuffer>;
   /** Called with how many of the texts are done, after each batch. */
   readonly progress?: (done: number, total: number) => void;
 }
@@ -55,6 +57,39 @@ interface Wanted {
   why: Why;
 }
 
+/** Answers one text from memory or disk; false where neither has it. */
+export function lookUp(
+  store: Store,
+  room: ModelRoom,
+  raw: string,
+  into: Float32Array,
+  at: number,
+): boolean {
+  const text = wellFormed(raw);
+  if (room.arena?.copy(text, into, at)) {
+    store.counts.memoryHits++;
+    return true;
+  }
+  const key = room.keys.of(text);
+  const found = store.lookup(room, key, into, at);
+  if (found !== "pack" && found !== "loose") return false;
+  noteHit(store, room, found, key, text);
+  store.admit(room, text, key, into, at);
+  return true;
+}
+
+function noteHit(
+  store: Store,
+  room: ModelRoom,
+  from: "pack" | "loose",
+  key: string,
+  text: string,
+): void {
+  if (from === "pack") store.counts.packHits++;
+  else store.counts.looseHits++;
+  if (from === "loose" || store.textsAreMissing) store.touch(room, key, text);
+}
+
 /** One call's work. */
 export class GetOrEmbed {
   readonly matrix: Float32Array<ArrayBuffer>;
@@ -80,7 +115,11 @@ export class GetOrEmbed {
     private readonly options: GetOptions,
   ) {
     this.#dimensions = room.identity.dimensions;
-    this.matrix = new Float32Array(texts.length * this.#dimensions);
+    const size = texts.length * this.#dimensions;
+    if (options.into && options.into.length < size) {
+      throw new RangeError(`${size} numbers do not fit into ${options.into.length}`);
+    }
+    this.matrix = options.into?.subarray(0, size) ?? new Float32Array(size);
   }
 
   async run(): Promise<CachedVectors> {
@@ -168,11 +207,7 @@ export class GetOrEmbed {
 
   #hit(key: string, text: string, row: number, from: "pack" | "loose"): void {
     this.#tally.diskHits++;
-    if (from === "pack") this.store.counts.packHits++;
-    else this.store.counts.looseHits++;
-    if (from === "loose" || this.store.textsAreMissing) {
-      this.store.touch(this.room, key, text);
-    }
+    noteHit(this.store, this.room, from, key, text);
     this.store.admit(this.room, text, key, this.matrix, row * this.#dimensions);
   }
 

@@ -32,6 +32,7 @@ const MANIFEST_VERSION = 1;
 const MAX_PACKS = 10_000;
 const MAX_NUMBER = 2 ** 40;
 const PACK_FILE = /^pack-(\d{1,12})\.pack$/;
+const IDX_FILE = /^pack-(\d{1,12})\.idx$/;
 const ANY_FILE = /^pack-(\d{1,12})\./;
 
 /** The key that {@link PackSet} works on, as bytes and as words. */
@@ -53,6 +54,7 @@ export class PackSet implements Disposable {
   readonly #generationMapping: Mapping | null;
   readonly #generationFd: number | null;
   #seen = -1;
+  #next = 1;
 
   /**
    * @param folderFd the folder of vectors, open as long as this is used
@@ -112,7 +114,20 @@ export class PackSet implements Disposable {
   }
 
   #numbers(): number[] {
-    return readManifest(`${this.folder}/${MANIFEST}`) ?? this.#numbersOf(PACK_FILE);
+    const manifest = readManifest(`${this.folder}/${MANIFEST}`);
+    if (manifest) {
+      this.#next = Math.max(this.#next, manifest.next);
+      return manifest.packs;
+    }
+    // Lost, or never written. A pack gets its table last: one without was not finished.
+    const tables = this.#numbersOf(IDX_FILE);
+    return this.#numbersOf(PACK_FILE).filter((number) => tables.includes(number));
+  }
+
+  /** A number that no pack has or ever had: other processes may have an old one mapped. */
+  nextNumber(): number {
+    this.#next = Math.max(this.#next, ...this.numbersOnDisk().map((n) => n + 1));
+    return this.#next++;
   }
 
   /** The numbers that any file in the folder has, published or not, whole or not. */
@@ -199,7 +214,12 @@ export class PackSet implements Disposable {
    * @param numbers all that shall be in force
    */
   publish(numbers: readonly number[]): void {
-    const text = JSON.stringify({ version: MANIFEST_VERSION, packs: numbers });
+    this.#next = Math.max(this.#next, ...numbers.map((number) => number + 1));
+    const text = JSON.stringify({
+      version: MANIFEST_VERSION,
+      next: this.#next,
+      packs: numbers,
+    });
     writeDurably(
       `${this.folder}/${MANIFEST}`,
       new TextEncoder().encode(text + "\n"),
@@ -323,8 +343,13 @@ function openGeneration(folderFd: number, readOnly: boolean): number | null {
   }
 }
 
-/** The numbers in a manifest; null where there is none or it is damaged. */
-function readManifest(path: string): number[] | null {
+interface Manifest {
+  readonly next: number;
+  readonly packs: number[];
+}
+
+/** A manifest; null where there is none or it is damaged. */
+function readManifest(path: string): Manifest | null {
   let text: string;
   try {
     text = readTextFile(path);
@@ -332,12 +357,14 @@ function readManifest(path: string): number[] | null {
     if (isSysError(error, "ENOENT", "EFBIG")) return null;
     throw error;
   }
+  const isNumber = (n: unknown) =>
+    Number.isInteger(n) && Number(n) > 0 && Number(n) < MAX_NUMBER;
   try {
-    const { version, packs } = JSON.parse(text) as { version: unknown; packs: unknown };
-    const right = version === MANIFEST_VERSION && Array.isArray(packs) &&
-      packs.length <= MAX_PACKS &&
-      packs.every((n) => Number.isInteger(n) && n > 0 && n < MAX_NUMBER);
-    return right ? packs as number[] : null;
+    const found = JSON.parse(text) as Record<string, unknown>;
+    const { version, next, packs } = found;
+    const right = version === MANIFEST_VERSION && isNumber(next) &&
+      Array.isArray(packs) && packs.length <= MAX_PACKS && packs.every(isNumber);
+    return right ? { next: Number(next), packs: packs as number[] } : null;
   } catch {
     return null; // damaged: the files themselves say what there is
   }

@@ -1,7 +1,7 @@
 /** Exact nearest neighbours: every vector of the model is looked at. */
 import { InputError, OpError } from "../base/errors.ts";
 import { KEY_BYTES } from "./key.ts";
-import { dot, scanLoose, scanPacks } from "./scan.ts";
+import { dot, type Scan, scanLoose, scanPacks } from "./scan.ts";
 import type { ModelRoom, Store } from "./store.ts";
 
 /** Most results of one search. */
@@ -101,7 +101,7 @@ export function search(
   room: ModelRoom,
   query: Float32Array,
   k: number,
-  signal?: AbortSignal,
+  options: Pick<Scan, "signal" | "byHand"> = {},
 ): Match[] {
   const { dimensions } = room.identity;
   const queryNorm = Math.sqrt(dot(query, query));
@@ -112,7 +112,7 @@ export function search(
     );
   }
   const best = new TopK(k);
-  const scan = { store, room, query, queryNorm, best, ...(signal && { signal }) };
+  const scan = { store, room, query, queryNorm, best, ...options };
   scanPacks(scan);
   scanLoose(scan);
   return best.take().map(({ key, score }) => ({ key, score, text: textOf(store, key) }));

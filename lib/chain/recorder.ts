@@ -16,6 +16,8 @@ import { actingUser } from "./who.ts";
 export interface ChainRecorderOptions extends Pick<LedgerOptions, "onNotice" | "now"> {
   /** Embeds each block as it is written; without it the next semantic search does. */
   readonly footprinter?: Footprinter;
+  /** Called after each block, e.g. to snapshot the chain; its failure is only told. */
+  readonly afterRecord?: () => Promise<void>;
   /** Default: the user that the process acts for. */
   readonly who?: string;
 }
@@ -59,20 +61,28 @@ export class ChainRecorder implements Recorder, Disposable {
     });
     if (state) publishState(this.layout, state);
     await this.#footprint();
+    await this.#tryAfter("Cannot snapshot the chain", this.#options.afterRecord);
     return appended;
+  }
+
+  /** What follows a block that is safe cannot undo it. */
+  async #tryAfter(what: string, step?: () => Promise<void>): Promise<void> {
+    try {
+      await step?.();
+    } catch (error) {
+      this.#options.onNotice?.(asOpError(error, what).message);
+    }
   }
 
   /** The change is made and on record: a footprint that fails is caught up later. */
   async #footprint(): Promise<void> {
-    const { footprinter, onNotice } = this.#options;
+    const { footprinter } = this.#options;
     if (!footprinter) return;
-    try {
+    await this.#tryAfter("Cannot store the block's vector", async () => {
       using reader = new ChainReader(this.layout.timing);
       using footprints = new Footprints(this.layout.chainVectors, footprinter);
       await footprints.catchUp(reader);
-    } catch (error) {
-      onNotice?.(asOpError(error, "Cannot store the block's vector").message);
-    }
+    });
   }
 
   [Symbol.dispose](): void {

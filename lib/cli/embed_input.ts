@@ -1,5 +1,6 @@
 /** Texts to embed: from arguments, a file or standard input; by line or as JSON lines. */
 import { asOpError, InputError } from "../base/errors.ts";
+import { close, O_RDONLY, open, read } from "../../ffi/files.ts";
 
 /** One text and where it came from. */
 export interface InputText {
@@ -12,6 +13,9 @@ export interface InputText {
 
 /** Longest text that is read, in bytes of UTF-8. */
 export const MAX_TEXT_BYTES = 16 * 1024 * 1024;
+
+/** Read at once from what only libc may open. */
+const PIECE_BYTES = 64 * 1024;
 
 /** Counts what was left out. */
 export interface InputStats {
@@ -121,6 +125,31 @@ async function* linesOf(
   if (restBytes > 0) yield join(rest, restBytes);
 }
 
+async function streamOf(file: string): Promise<ReadableStream<Uint8Array>> {
+  if (file === "-") return Deno.stdin.readable;
+  try {
+    return (await Deno.open(file)).readable;
+  } catch (error) {
+    if (!(error instanceof Deno.errors.NotCapable)) throw error;
+    return streamByLibc(file);
+  }
+}
+
+/** Deno opens nothing below /dev and /proc: `--file <(command)` is /dev/fd/63. */
+function streamByLibc(file: string): ReadableStream<Uint8Array> {
+  const fd = open(file, O_RDONLY);
+  return new ReadableStream<Uint8Array>({
+    pull(controller) {
+      const piece = new Uint8Array(PIECE_BYTES);
+      const count = read(fd, piece);
+      if (count > 0) return controller.enqueue(piece.subarray(0, count));
+      close(fd);
+      controller.close();
+    },
+    cancel: () => close(fd),
+  });
+}
+
 async function* chunksOf(
   file: string,
   name: string,
@@ -129,8 +158,7 @@ async function* chunksOf(
   const doing = `Cannot read ${name}`;
   let reader: ReadableStreamDefaultReader<Uint8Array>;
   try {
-    const stream = file === "-" ? Deno.stdin.readable : (await Deno.open(file)).readable;
-    reader = stream.getReader();
+    reader = (await streamOf(file)).getReader();
   } catch (error) {
     throw inputError(error, doing);
   }

@@ -23,9 +23,17 @@ export async function openChain(context: Context): Promise<ChainReader> {
 export async function openRecorder(context: Context): Promise<ChainRecorder> {
   const { ChainRecorder } = await import("../chain/recorder.ts");
   const { requireRoot } = await import("../base/root.ts");
-  requireRoot(context.layout.root);
-  const recorder = new ChainRecorder(context.layout, {
+  const { config, layout } = context;
+  const kind = requireRoot(layout.root);
+  const each = kind === "btrfs" && config.get("chain.snapshot_every") === "operation";
+  const recorder = new ChainRecorder(layout, {
     onNotice: (notice) => context.out.warn(`chain: ${notice}`),
+    ...(each && {
+      afterRecord: async () => {
+        const { snapshotChain } = await import("../daemon/jobs.ts");
+        await snapshotChain(layout, config);
+      },
+    }),
   });
   context.onClose(() => recorder[Symbol.dispose]());
   return recorder;

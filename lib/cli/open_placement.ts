@@ -1,4 +1,6 @@
 /** Chooses where the hot path runs, by the settings, and puts its threads there. */
+import { readTextFile } from "../../ffi/directory.ts";
+import { isSysError } from "../../ffi/errno.ts";
 import type { Placement } from "../placement/strategy.ts";
 import type { Context } from "./context.ts";
 
@@ -30,8 +32,9 @@ export async function openPlacement(context: Context): Promise<Placement | null>
 
 function isSingleNode(): boolean {
   try {
-    return Deno.readTextFileSync("/sys/devices/system/node/online").trim() === "0";
-  } catch {
-    return true; // a kernel without NUMA has no such file
+    return readTextFile("/sys/devices/system/node/online").trim() === "0";
+  } catch (error) {
+    if (isSysError(error, "ENOENT")) return true; // a kernel without NUMA
+    throw error;
   }
 }

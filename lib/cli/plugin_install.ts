@@ -54,7 +54,8 @@ export const install = command<Flags, string[]>({
     const requests = wanted.map((text) => parseRequest(text, Deno.cwd()));
     const tell = teller(context, flags);
     const done = await inWorkplace(context, flags.wait, async (place) => {
-      const base = await installContext(context, flags, tell.planned);
+      const named = requests.some(({ kind }) => kind === "name");
+      const base = await installContext(context, flags, tell.planned, named);
       return await installPlugins(place, requests, { ...base, locked });
     });
     tell.done(done);

@@ -60,6 +60,7 @@ export async function installContext(
   context: Context,
   flags: InstallFlags,
   show: (changes: readonly PlannedChange[]) => void,
+  namesWanted = true,
 ): Promise<InstallContext> {
   const { trust, repositories } = await openTrust(context);
   const { Catalog } = await import("../plugin/catalog.ts");
@@ -90,7 +91,15 @@ export async function installContext(
     signal: context.signal,
     note: (line) => context.out.warn(line),
     host: thisHost(),
-    catalog: await Catalog.load(repositories, trust, fetch),
+    // A file can be installed while a repository is out of reach; a name cannot.
+    catalog: await Catalog.load(
+      repositories,
+      trust,
+      fetch,
+      namesWanted
+        ? undefined
+        : (name, error) => context.out.warn(`${name} is left out: ${error.message}`),
+    ),
     ...(flags.ignoreRequirements && { ignoreRequirements: true }),
     planned: (changes) => {
       if (flags.dryRun) show(changes);

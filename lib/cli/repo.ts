@@ -1,5 +1,8 @@
 /** op-dbus repo */
+import type { Repositories } from "../plugin/repositories.ts";
+import type { TrustStore } from "../plugin/trust_store.ts";
 import { command, group } from "./command.ts";
+import type { Context } from "./context.ts";
 import { argument, countFlag, textFlag, toggle } from "./flags.ts";
 import { secretKey } from "./password.ts";
 import { absolute, inWorkplace, openTrust, WAIT } from "./plugin_place.ts";
@@ -46,11 +49,15 @@ const add = command<AddFlags, [string, string]>({
     const where = /^\.{0,2}\//.test(url) ? absolute(url).replace(/\/\.\//g, "/") : url;
     const done = await inWorkplace(context, flags.wait, async ({ recorder }) => {
       const { trust, repositories } = await openTrust(context);
+      const isNew = !repositories.all.some((known) => known.name === name);
       const added = repositories.add(name, where, keys, {
         trust,
         ...(flags.threshold !== undefined && { threshold: flags.threshold }),
         ...(flags.allowHttp && { allowHttp: true }),
       });
+      const counter = flags.noUpdate
+        ? null
+        : await firstUpdate(context, repositories, trust, name, isNew);
       await recorder.record({
         category: "trust",
         action: "repo-add",
@@ -61,10 +68,6 @@ const add = command<AddFlags, [string, string]>({
           threshold: added.threshold,
         },
       });
-      if (flags.noUpdate) return { added, counter: null };
-      const { updateRepository } = await import("../plugin/repository_update.ts");
-      const { signal } = context;
-      const { counter } = await updateRepository(repositories, trust, name, { signal });
       return { added, counter };
     });
     const { added, counter } = done;
@@ -76,6 +79,23 @@ const add = command<AddFlags, [string, string]>({
     );
   },
 });
+
+/** Fetches the index; a repository that was just added and has none is taken back. */
+async function firstUpdate(
+  { signal }: Context,
+  repositories: Repositories,
+  trust: TrustStore,
+  name: string,
+  isNew: boolean,
+): Promise<number> {
+  const { updateRepository } = await import("../plugin/repository_update.ts");
+  try {
+    return (await updateRepository(repositories, trust, name, { signal })).counter;
+  } catch (error) {
+    if (isNew) repositories.remove(name);
+    throw error;
+  }
+}
 
 const list = command({
   brief: "List the repositories, in the order of preference",

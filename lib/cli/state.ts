@@ -1,12 +1,16 @@
 /** op-dbus query, diff, verify */
+import type { Desired } from "../state/model.ts";
 import { command } from "./command.ts";
+import type { Context } from "./context.ts";
 import { argument, durationFlag, textFlag, toggle } from "./flags.ts";
 import {
   choosePlugins,
+  multiLine,
   openState,
   planText,
   PLUGIN,
   readWanted,
+  type StatePlace,
   summary,
   TIMEOUT,
 } from "./state_place.ts";
@@ -60,7 +64,7 @@ export const query = command<QueryFlags>({
     out.result(document, () =>
       good.map(({ plugin, states, cached, ageMs }) => {
         const age = cached ? out.style("dim", `  (read ${formatAge(ageMs)})`) : "";
-        const body = JSON.stringify(states, null, 2).replaceAll(/^/gm, "  ");
+        const body = multiLine(JSON.stringify(states, null, 2)).replaceAll(/^/gm, "  ");
         return `${out.style("bold", plugin)}${age}\n${body}`;
       }).join("\n"));
     const trips = await place.buses.roundTrips();
@@ -126,6 +130,17 @@ export const diff = command<DiffFlags, [string]>({
   },
 });
 
+/** Without the plugins that were removed since; each of them is named. */
+function stillInstalled(context: Context, place: StatePlace, desired: Desired): Desired {
+  const known = new Set(place.plugins.map(({ name }) => name));
+  for (const name of Object.keys(desired)) {
+    if (!known.has(name)) {
+      context.out.warn(`${name} is not installed any more: not checked`);
+    }
+  }
+  return Object.fromEntries(Object.entries(desired).filter(([name]) => known.has(name)));
+}
+
 /** `op-dbus verify` */
 export const verify = command<{ timeout?: number }, [string?]>({
   brief: "Check that the host is still as a state file says, or as was applied last",
@@ -142,7 +157,7 @@ export const verify = command<{ timeout?: number }, [string?]>({
     const place = await openState(context, flags.timeout);
     const wanted = file === undefined ? null : await readWanted(file, place, undefined);
     const desired = wanted === null
-      ? appliedState(context.layout)
+      ? stillInstalled(context, place, appliedState(context.layout))
       : "plan" in wanted
       ? wanted.plan.desired
       : wanted.desired;

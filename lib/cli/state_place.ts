@@ -141,8 +141,13 @@ export function short(value: unknown): string {
 }
 
 function printable(text: string): string {
+  return multiLine(text).replaceAll("\n", "\\x0a");
+}
+
+/** Text from outside without control characters but line ends. */
+export function multiLine(text: string): string {
   return text.replace(
-    /\p{Cc}/gu,
+    /(?!\n)\p{Cc}/gu,
     (c) => "\\x" + c.charCodeAt(0).toString(16).padStart(2, "0"),
   );
 }

@@ -97,21 +97,13 @@ export class HttpServer {
     server.on("connection", (socket: Socket) => this.#accept(socket));
     server.on("clientError", (_error, socket) => socket.destroy());
     this.#servers.push(server);
-    return new Promise((resolve, reject) => {
-      server.once("error", (cause: Error) => {
-        const where = JSON.stringify(on);
-        reject(
-          new OpError("cannot_listen", `Cannot listen on ${where}: ${cause.message}`, {
-            cause,
-            hint: "is another op-dbus serving? op-dbus status tells",
-          }),
-        );
-      });
-      server.listen(on, () => {
-        const address = server.address();
-        resolve(typeof address === "object" && address ? address.port ?? null : null);
-      });
+    const { promise, resolve, reject } = Promise.withResolvers<number | null>();
+    server.once("error", (cause: Error) => reject(cannotListen(on, cause)));
+    server.listen(on, () => {
+      const address = server.address();
+      resolve(typeof address === "object" && address ? address.port ?? null : null);
     });
+    return promise;
   }
 
   #accept(socket: Socket): void {
@@ -239,7 +231,8 @@ export class HttpServer {
       });
       request.once("close", () => {
         done();
-        reject(new HttpError(499, "gone", "The client is gone"));
+        // Also comes after a whole body: an error costs more than asking.
+        if (!request.complete) reject(new HttpError(499, "gone", "The client is gone"));
       });
     });
   }
@@ -300,6 +293,14 @@ export class HttpError extends OpError {
   constructor(readonly status: number, code: string, message: string) {
     super(code, message);
   }
+}
+
+function cannotListen(on: ListenOn, cause: Error): OpError {
+  const message = `Cannot listen on ${JSON.stringify(on)}: ${cause.message}`;
+  return new OpError("cannot_listen", message, {
+    cause,
+    hint: "is another op-dbus serving? op-dbus status tells",
+  });
 }
 
 function statusOf(error: OpError): number {

@@ -27,6 +27,7 @@ const LATENCY_BUCKETS_S = [
 /** Label sets of one metric; more are a defect that would eat memory. */
 const SERIES_LIMIT = 1000;
 
+/** The text of a label set. */
 function labelText(labels: Labels): string {
   const pairs = Object.entries(labels).map(([name, value]) =>
     `${name}="${value.replace(/[\\"\n]/g, (c) => c === "\n" ? "\\n" : `\\${c}`)}"`
@@ -34,25 +35,36 @@ function labelText(labels: Labels): string {
   return pairs.length === 0 ? "" : `{${pairs.join(",")}}`;
 }
 
+function keyOf(labels: Labels): string {
+  let key = "";
+  for (const name in labels) key += `${labels[name]}\n`;
+  return key;
+}
+
 /** A number that only grows. */
 export class Counter {
-  readonly #values = new Map<string, number>();
+  /** By the labels' values: writing their text on every count would cost more. */
+  readonly #series = new Map<string, { labels: Labels; value: number }>();
 
   constructor(readonly name: string, readonly help: string) {}
 
+  /** @param labels the same names in the same order on every call */
   add(count = 1, labels: Labels = {}): void {
-    const key = labelText(labels);
-    if (!this.#values.has(key) && this.#values.size >= SERIES_LIMIT) return;
-    this.#values.set(key, (this.#values.get(key) ?? 0) + count);
+    const key = keyOf(labels);
+    const series = this.#series.get(key);
+    if (series) series.value += count;
+    else if (this.#series.size < SERIES_LIMIT) {
+      this.#series.set(key, { labels, value: count });
+    }
   }
 
   get(labels: Labels = {}): number {
-    return this.#values.get(labelText(labels)) ?? 0;
+    return this.#series.get(keyOf(labels))?.value ?? 0;
   }
 
   text(): string {
-    const lines = [...this.#values].map(([labels, value]) =>
-      `${this.name}${labels} ${value}`
+    const lines = [...this.#series.values()].map(({ labels, value }) =>
+      `${this.name}${labelText(labels)} ${value}`
     );
     return metricText(this.name, this.help, "counter", lines);
   }

@@ -18,10 +18,10 @@ const SECTIONS: readonly (readonly [id: string, title: string])[] = [
   ["hits", "Hit rate"],
   ["latency", "Lookup time by layer"],
   ["numa", "Memory by node"],
-  ["snapshots", "Snapshots"],
   ["plugins", "Plugins"],
-  ["chain", "Last blocks of the chain"],
   ["jobs", "Schedule"],
+  ["snapshots", "Snapshots"],
+  ["chain", "Last blocks of the chain"],
 ];
 
 const PAGE = `<!doctype html>

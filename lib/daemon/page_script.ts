@@ -42,10 +42,10 @@ function hits(data) {
   const t0 = samples[0].time, t1 = samples[samples.length - 1].time;
   const x = (t) => L + (W - L) * (t - t0) / Math.max(1, t1 - t0);
   const y = (share) => 8 + (H - B - 8) * (1 - share);
-  const line = (pick, colour) => make("path", {
+  const line = (pick, colour, width) => make("path", {
     d: samples.map((s, i) => (i ? "L" : "M") + x(s.time).toFixed(1) + " " +
       y(pick(s) / (s.memory + s.disk + s.model)).toFixed(1)).join(""),
-    fill: "none", stroke: "var(--" + colour + ")", "stroke-width": 2,
+    fill: "none", stroke: "var(--" + colour + ")", "stroke-width": width,
   });
   const grid = [0, 0.5, 1].flatMap((share) => [
     make("line", { x1: L, x2: W, y1: y(share), y2: y(share), stroke: "var(--line)" }),
@@ -53,7 +53,7 @@ function hits(data) {
   ]);
   const label = "Share of texts found without computing, from " + time(t0) + " to " + time(t1);
   const svg = make("svg", { viewBox: "0 0 " + W + " " + H, role: "img", "aria-label": label },
-    ...grid, line((s) => s.memory + s.disk, "a"), line((s) => s.memory, "b"),
+    ...grid, line((s) => s.memory + s.disk, "a", 5), line((s) => s.memory, "b", 2),
     make("text", { x: L, y: H - 6 }, time(t0) + " UTC"),
     make("text", { x: W, y: H - 6, "text-anchor": "end" }, time(t1) + " UTC"));
   const key = make("div", { class: "key" },

@@ -20,8 +20,9 @@ a:focus-visible, .body:focus-visible, main:focus-visible { outline: 3px solid va
 .skip { position: absolute; left: -999px; }
 .skip:focus { left: 1rem; top: .5rem; background: var(--card); padding: .5rem; }
 main { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 30rem), 1fr)); gap: 1rem; padding-bottom: 2rem; }
-#figures { grid-column: 1 / -1; display: flex; flex-wrap: wrap; gap: .75rem; margin: 0; }
-#figures div { background: var(--card); border: 1px solid var(--line); border-radius: 8px; padding: .5rem 1rem; min-width: 8rem; }
+#figures { grid-column: 1 / -1; display: grid; gap: .75rem; margin: 0;
+  grid-template-columns: repeat(auto-fit, minmax(8.5rem, 1fr)); }
+#figures div { background: var(--card); border: 1px solid var(--line); border-radius: 8px; padding: .5rem 1rem; }
 #figures dt { color: var(--dim); font-size: .85rem; }
 #figures dd { margin: 0; font-size: 1.4rem; font-variant-numeric: tabular-nums; }
 section { background: var(--card); border: 1px solid var(--line); border-radius: 8px; padding: 1rem; min-width: 0; scroll-margin-top: 1rem; }

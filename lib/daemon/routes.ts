@@ -24,79 +24,83 @@ export function apiRoutes(
   limits: Limits,
   extras: RouteExtras = {},
 ): Map<string, Route> {
-  const started = Math.floor(Date.now() / 1000);
-  return new Map<string, Route>([
-    ["/v1/embeddings", {
-      method: "POST",
-      limited: true,
-      async handle({ body, signal }) {
-        const request = parseEmbeddings(parseObject(body), limits.batchTexts);
-        return {
-          type: "application/json",
-          body: await service.embeddings(request, signal),
-        };
-      },
-    }],
-    ["/v1/models", {
-      method: "GET",
-      limited: true,
-      handle: () =>
-        jsonAnswer({
-          object: "list",
-          data: service.models.names().map((id) => ({
-            id,
-            object: "model",
-            created: started,
-            owned_by: "op-dbus",
-          })),
-        }),
-    }],
-    ["/v1/similarity", {
-      method: "POST",
-      limited: true,
-      async handle({ body, signal }) {
-        const { input, k, model, ...rest } = parseObject(body);
-        const unknown = Object.keys(rest)[0];
-        if (unknown !== undefined) {
-          throw new RequestError(
-            "unknown_parameter",
-            `Unknown parameter: ${unknown}`,
-            unknown,
-          );
-        }
-        if (typeof input !== "string" || input === "") {
-          throw new RequestError(
-            "bad_input",
-            "input is not a text, or is empty",
-            "input",
-          );
-        }
-        const count = (k ?? DEFAULT_NEIGHBOURS) as number;
-        return jsonAnswer(await service.similar(input, count, parseModel(model), signal));
-      },
-    }],
-    ["/healthz", {
-      method: "GET",
-      limited: false,
-      handle: () => ({ type: "text/plain", body: "ok\n" }),
-    }],
-    ["/readyz", {
-      method: "GET",
-      limited: false,
-      handle() {
-        const why = extras.notReady?.() ?? null;
-        return why === null
-          ? { type: "text/plain", body: "ready\n" }
-          : { status: 503, type: "text/plain", body: `${why}\n` };
-      },
-    }],
-    ["/metrics", {
-      method: "GET",
-      limited: false,
-      handle: async () => ({
+  return new Map([
+    ["/v1/embeddings", embeddingsRoute(service, limits)],
+    ["/v1/models", modelsRoute(service)],
+    ["/v1/similarity", similarityRoute(service)],
+    ["/healthz", probe(() => ({ type: "text/plain", body: "ok\n" }))],
+    ["/readyz", probe(() => readiness(extras.notReady?.() ?? null))],
+    [
+      "/metrics",
+      probe(async () => ({
         type: "text/plain; version=0.0.4; charset=utf-8",
         body: service.metrics.text() + (await extras.metrics?.() ?? ""),
-      }),
-    }],
+      })),
+    ],
   ]);
+}
+
+/** A path that is answered however busy the service is. */
+function probe(handle: Route["handle"]): Route {
+  return { method: "GET", limited: false, handle };
+}
+
+function readiness(why: string | null): HttpAnswer {
+  if (why === null) return { type: "text/plain", body: "ready\n" };
+  return { status: 503, type: "text/plain", body: `${why}\n` };
+}
+
+function embeddingsRoute(service: EmbeddingService, limits: Limits): Route {
+  return {
+    method: "POST",
+    limited: true,
+    async handle({ body, signal }) {
+      const request = parseEmbeddings(parseObject(body), limits.batchTexts);
+      return {
+        type: "application/json",
+        body: await service.embeddings(request, signal),
+      };
+    },
+  };
+}
+
+function modelsRoute(service: EmbeddingService): Route {
+  const created = Math.floor(Date.now() / 1000);
+  return {
+    method: "GET",
+    limited: true,
+    handle: () =>
+      jsonAnswer({
+        object: "list",
+        data: service.models.names().map((id) => ({
+          id,
+          object: "model",
+          created,
+          owned_by: "op-dbus",
+        })),
+      }),
+  };
+}
+
+function similarityRoute(service: EmbeddingService): Route {
+  return {
+    method: "POST",
+    limited: true,
+    async handle({ body, signal }) {
+      const { input, k, model, ...rest } = parseObject(body);
+      const unknown = Object.keys(rest)[0];
+      if (unknown !== undefined) {
+        throw new RequestError(
+          "unknown_parameter",
+          `Unknown parameter: ${unknown}`,
+          unknown,
+        );
+      }
+      if (typeof input !== "string" || input === "") {
+        throw new RequestError("bad_input", "input is not a text, or is empty", "input");
+      }
+      const count = (k ?? DEFAULT_NEIGHBOURS) as number;
+      return jsonAnswer(await service.similar(input, count, parseModel(model), signal));
+    },
+  };
 }

@@ -11,7 +11,7 @@ import { ChainRecorder } from "../chain/recorder.ts";
 import type { Embedder } from "../embed/embedder.ts";
 import { EmbeddingService } from "./embedding_service.ts";
 import { HttpServer } from "./http_server.ts";
-import { jobsOf } from "./jobs.ts";
+import { jobsOf, snapshotChain } from "./jobs.ts";
 import { Models, type ModelSource } from "./models.ts";
 import { activatedFds, Notifier } from "./notify.ts";
 import { Overview, pluginsOf } from "./overview.ts";
@@ -87,7 +87,7 @@ export class Service {
 
   async #start(): Promise<void> {
     const { layout, log } = this.options;
-    requireRoot(layout.root);
+    const kind = requireRoot(layout.root);
     const config = this.#config;
     this.cache = EmbeddingCache.open(layout.embeddings, {
       codec: config.get("cache.codec"),
@@ -95,8 +95,10 @@ export class Service {
       arenaBytes: config.get("cache.arena_size"),
     });
     this.#closers.push(() => this.cache.close());
+    const each = kind === "btrfs" && config.get("chain.snapshot_every") === "operation";
     this.recorder = new ChainRecorder(layout, {
       onNotice: (notice) => log("warning", `chain: ${notice}`),
+      ...(each && { afterRecord: () => snapshotChain(layout, config) }),
     });
     this.#closers.push(() => this.recorder[Symbol.dispose]());
     await this.#openTier(config);
@@ -111,6 +113,21 @@ export class Service {
     this.#problem = null;
     this.#notifier.send("READY=1", "STATUS=serving");
     log("info", "ready");
+    void this.#warm(config.get("serve.warm"));
+  }
+
+  /** Takes the last hot set into memory: after readiness, since a miss is slow, not wrong. */
+  async #warm(limit: number): Promise<void> {
+    const { models } = this.service;
+    if (limit === 0 || upstreamSource(this.#config)) return;
+    try {
+      const { identity } = await models.get(models.defaultName);
+      if (this.#problem !== null) return; // stopping already
+      const vectors = this.cache.warmArena(identity, limit);
+      this.options.log("debug", "warmed up", { vectors });
+    } catch (error) {
+      this.options.log("warning", asOpError(error, "Cannot warm up").message);
+    }
   }
 
   async #openTier(config: Config): Promise<void> {

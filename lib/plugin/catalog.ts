@@ -1,5 +1,5 @@
 /** What the repositories offer, from the indexes that were accepted and have not expired. */
-import { InputError } from "../base/errors.ts";
+import { InputError, OpError } from "../base/errors.ts";
 import type { IndexPlugin, IndexVersion } from "./index_schema.ts";
 import { parseNameRange } from "./names.ts";
 import { type Repositories, type Repository } from "./repositories.ts";
@@ -46,31 +46,38 @@ export class Catalog {
 
   /**
    * Reads the accepted indexes; one that is missing or expired is fetched first.
+   *
+   * @param unusable told of a repository that cannot be used, which is then left out;
+   *   without it that is an error, because a name must not quietly come from elsewhere
    * @throws what an update throws
    */
   static async load(
     repositories: Repositories,
     trust: TrustStore,
     options: UpdateOptions = {},
+    unusable?: (name: string, error: OpError) => void,
   ): Promise<Catalog> {
     const indexes: Offer[] = [];
     for (const repository of repositories.all) {
-      const { name } = repository, now = options.now ?? new Date();
-      let accepted = repositories.accepted(name);
-      if (!accepted || now.getTime() >= Date.parse(accepted.index.expires)) {
-        await updateRepository(repositories, trust, name, options);
-        accepted = repositories.accepted(name)!;
+      try {
+        indexes.push(await offerOf(repositories, repository, trust, options));
+      } catch (error) {
+        options.signal?.throwIfAborted();
+        if (!unusable || !(error instanceof OpError)) throw error;
+        unusable(repository.name, error);
       }
-      requireUnexpired(name, accepted.index, now);
-      indexes.push({ repository, plugins: accepted.index.plugins });
     }
     return new Catalog(indexes);
   }
 
-  /** Every version that is offered, in the order of the repositories. */
+  /**
+   * Every version that is offered by the first repository that has the plugin. Another one
+   * cannot slip a newer version under a name that belongs to the first.
+   */
   candidates(name: string, host: Host): Candidate<RepositoryOrigin>[] {
-    return this.#indexes.flatMap(({ repository, plugins }) =>
-      (Object.hasOwn(plugins, name) ? plugins[name]!.versions : []).map((entry) => ({
+    const first = this.#indexes.find(({ plugins }) => Object.hasOwn(plugins, name));
+    return (first ? [first] : []).flatMap(({ repository, plugins }) =>
+      plugins[name]!.versions.map((entry) => ({
         name,
         version: entry.version,
         dependencies: entry.dependencies.map((text) => parseNameRange(text)!),
@@ -108,6 +115,22 @@ export class Catalog {
       hint: "add one: op-dbus repo add NAME URL --key KEY; or name a package file",
     });
   }
+}
+
+async function offerOf(
+  repositories: Repositories,
+  repository: Repository,
+  trust: TrustStore,
+  options: UpdateOptions,
+): Promise<Offer> {
+  const { name } = repository, now = options.now ?? new Date();
+  let accepted = repositories.accepted(name);
+  if (!accepted || now.getTime() >= Date.parse(accepted.index.expires)) {
+    await updateRepository(repositories, trust, name, options);
+    accepted = repositories.accepted(name)!;
+  }
+  requireUnexpired(name, accepted.index, now);
+  return { repository, plugins: accepted.index.plugins };
 }
 
 function missingFor(entry: IndexVersion, host: Host): string[] {

@@ -6,7 +6,7 @@ import { isObject, type Json } from "../dbus/value.ts";
 import type { Buses } from "./buses.ts";
 import { listFiles, readJson, removeFile, StateFiles, writeJson } from "./files.ts";
 import { type Desired, isUnknown } from "./model.ts";
-import { observe } from "./observe.ts";
+import { observeEach } from "./observe.ts";
 import type { StatePlugin } from "./plugins.ts";
 
 /** One checkpoint. */
@@ -100,9 +100,16 @@ export async function createCheckpoint(
   options: { reason?: string; signal?: AbortSignal } = {},
 ): Promise<Checkpoint> {
   const { signal } = options;
-  const observed = await observe(plugins, buses, signal ? { signal } : {});
+  const all = await observeEach(plugins, buses, signal ? { signal } : {});
+  const failed = all.filter((one) => "error" in one);
+  if (failed.length === all.length && failed[0]) throw failed[0].error;
+  const observed = Object.fromEntries(
+    all.filter((one) => "states" in one).map(({ plugin, states }) => [plugin, states]),
+  );
   const { kept, leftOut } = restorable(plugins, observed);
-  return writeCheckpoint(layout, options.reason ?? "created", kept, leftOut);
+  const missing = failed.map(({ plugin, error }) => `${plugin}: ${error.message}`);
+  const left = [...missing, ...leftOut];
+  return writeCheckpoint(layout, options.reason ?? "created", kept, left);
 }
 
 /** Of what was observed what can be written back, and the names of the rest. */

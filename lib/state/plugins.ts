@@ -12,6 +12,7 @@ import {
 } from "../plugin/mapping.ts";
 import { orderByDependency } from "../plugin/mapping_order.ts";
 import { parseNameRange } from "../plugin/names.ts";
+import { asPlainLine } from "../plugin/plain_text.ts";
 import { PluginFolder } from "../plugin/plugin_files.ts";
 
 const MAPPING_FILE = "semantic-mapping.toml";
@@ -106,7 +107,7 @@ function load(plugin: HealthyPlugin): StatePlugin | string {
   try {
     mapping = parseMapping(text, `${plugin.name}/${MAPPING_FILE}`);
   } catch (error) {
-    if (error instanceof InputError) return error.message;
+    if (error instanceof InputError) return asPlainLine(error.message);
     throw error;
   }
   const { service } = mapping;

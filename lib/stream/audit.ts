@@ -10,6 +10,7 @@ import type {
   SetXattrCommand,
   StreamCommand,
 } from "./command.ts";
+import { type AuditTotals, TotalsCounter } from "./audit_totals.ts";
 import { ContentPool, FileContent } from "./content.ts";
 import { StreamError } from "./error.ts";
 import type { BaseTree } from "./base_tree.ts";
@@ -52,27 +53,10 @@ export interface AuditOptions {
   readonly findings?: AuditFinding[];
 }
 
-/** What counts against the limits. */
-export interface AuditTotals {
-  /** Bytes of file data that commands carried, decoded. */
-  writtenBytes: number;
-  /** Lengths of all files. */
-  totalBytes: number;
-  coveredBytes: number;
-  xattrBytes: number;
-  extents: number;
-}
-
 /** Replays commands; {@link Auditor.handle} throws at the first that may not be. */
 export class Auditor {
   readonly tree: VirtualTree;
-  readonly totals: AuditTotals = {
-    writtenBytes: 0,
-    totalBytes: 0,
-    coveredBytes: 0,
-    xattrBytes: 0,
-    extents: 0,
-  };
+  readonly #totals: TotalsCounter;
   readonly #options: AuditOptions;
   readonly #pool: ContentPool;
   #identity: StreamIdentity | null = null;
@@ -85,12 +69,18 @@ export class Auditor {
     this.#options = options;
     this.#pool = new ContentPool(options.hashing);
     this.tree = new VirtualTree();
+    this.#totals = new TotalsCounter(options.limits, () => this.#at);
   }
 
   /** @throws {TypeError} before the first command */
   get identity(): StreamIdentity {
     if (!this.#identity) throw new TypeError("the stream has not begun");
     return this.#identity;
+  }
+
+  /** What was counted so far. */
+  get totals(): Readonly<AuditTotals> {
+    return this.#totals.totals;
   }
 
   /** The tree that an incremental stream builds on. */
@@ -169,7 +159,7 @@ export class Auditor {
         if (!this.#options.policy.hardLinks) this.#refuse("a hard link");
         return this.tree.link(this.#key(command.path), binaryString(command.existing));
       case "unlink":
-        return this.#dropped(this.tree.unlink(this.#key(command.path)));
+        return this.#totals.drop(this.tree.unlink(this.#key(command.path)));
       case "rmdir":
         return this.#removeFolder(this.#key(command.path));
       case "end":
@@ -188,7 +178,7 @@ export class Auditor {
       case "clone":
         return this.#clone(command);
       case "truncate":
-        return this.#resized(
+        return this.#totals.change(
           this.#file(command.path),
           (content) => content.resize(command.size),
           command.size,
@@ -197,7 +187,7 @@ export class Auditor {
         if (command.mode !== PUNCH_HOLE) {
           throw this.#error("stream_refused", `fallocate mode ${command.mode}`);
         }
-        return this.#resized(
+        return this.#totals.change(
           this.#file(command.path),
           (content) => content.punch(command.offset, command.length),
         );
@@ -240,23 +230,7 @@ export class Auditor {
     }
     this.#base = base;
     base.plant(this.tree, this.#pool);
-    for (const { node } of this.tree.walk()) this.#count(node);
-  }
-
-  /** Adds a base node to the totals, a hard-linked one once. */
-  readonly #counted = new Set<TreeNode>();
-  #count(node: TreeNode): void {
-    if (node.links > 1) {
-      if (this.#counted.has(node)) return;
-      this.#counted.add(node);
-    }
-    for (const [name, value] of node.xattrs ?? []) {
-      this.totals.xattrBytes += name.length + value.length;
-    }
-    if (!node.content) return;
-    this.totals.totalBytes += node.content.size;
-    this.totals.coveredBytes += node.content.extents.coveredBytes;
-    this.totals.extents += node.content.extents.count;
+    for (const { node } of this.tree.walk()) this.#totals.add(node);
   }
 
   #add(path: string, node: TreeNode): void {
@@ -291,22 +265,7 @@ export class Auditor {
   #removeFolder(path: string): void {
     const node = this.tree.get(path);
     this.tree.removeFolder(path);
-    this.#forgetXattrs(node);
-  }
-
-  #dropped(node: TreeNode): void {
-    if (node.links > 0) return;
-    this.#forgetXattrs(node);
-    if (!node.content) return;
-    this.totals.totalBytes -= node.content.size;
-    this.totals.coveredBytes -= node.content.extents.coveredBytes;
-    this.totals.extents -= node.content.extents.count;
-  }
-
-  #forgetXattrs(node: TreeNode): void {
-    for (const [name, value] of node.xattrs ?? []) {
-      this.totals.xattrBytes -= name.length + value.length;
-    }
+    this.#totals.dropXattrs(node);
   }
 
   #file(path: Uint8Array): FileContent {
@@ -315,37 +274,14 @@ export class Auditor {
     return content;
   }
 
-  /** Runs a change of a file's content, with limits before and totals after. */
-  #resized(content: FileContent, change: (c: FileContent) => void, size = 0): void {
-    const { limits } = this.#options, { totals } = this;
-    if (size > limits.fileBytes) this.#limit(`a file of ${size} bytes`);
-    const total = totals.totalBytes - content.size + Math.max(size, content.size);
-    if (total > limits.totalBytes) {
-      this.#limit(`more than ${limits.totalBytes} bytes of files`);
-    }
-    totals.totalBytes -= content.size;
-    totals.coveredBytes -= content.extents.coveredBytes;
-    totals.extents -= content.extents.count;
-    change(content);
-    totals.totalBytes += content.size;
-    totals.coveredBytes += content.extents.coveredBytes;
-    totals.extents += content.extents.count;
-    if (totals.extents > limits.extents) {
-      this.#limit(`files in more than ${limits.extents} pieces`);
-    }
-    if (totals.totalBytes - totals.coveredBytes > limits.sparseBytes) {
-      this.#limit(`more than ${limits.sparseBytes} bytes of holes`);
-    }
-  }
-
   #write(path: Uint8Array, offset: number, data: Uint8Array, inner: number): void {
     const at = this.#at, end = offset + data.length;
-    this.#resized(
+    this.#totals.change(
       this.#file(path),
       (content) => content.write(offset, data, at, inner),
       end,
     );
-    this.totals.writtenBytes += data.length;
+    this.#totals.wrote(data.length);
   }
 
   #encodedWrite(command: EncodedWriteCommand): void {
@@ -362,7 +298,7 @@ export class Auditor {
     if (cloneOffset + length > source.size) {
       throw this.#error("stream_corrupt", "clone: beyond the end of its source");
     }
-    this.#resized(
+    this.#totals.change(
       target,
       (content) => content.cloneFrom(source, cloneOffset, length, offset),
       offset + length,
@@ -417,10 +353,7 @@ export class Auditor {
     const old = node.xattrs?.get(name);
     node.xattrs ??= new Map();
     node.xattrs.set(name, command.value.slice());
-    this.totals.xattrBytes += command.value.length - (old?.length ?? -name.length);
-    if (this.totals.xattrBytes > this.#options.limits.xattrBytes) {
-      this.#limit(`more than ${this.#options.limits.xattrBytes} bytes of attributes`);
-    }
+    this.#totals.addXattrs(command.value.length - (old?.length ?? -name.length));
   }
 
   #removeXattr(path: string, name: string): void {
@@ -432,7 +365,7 @@ export class Auditor {
       throw new TreeFault("there is no such attribute");
     }
     node.xattrs!.delete(name);
-    this.totals.xattrBytes -= name.length + old.length;
+    this.#totals.addXattrs(-name.length - old.length);
   }
 
   /** What can only be judged when all names are final. */

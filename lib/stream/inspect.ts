@@ -1,5 +1,6 @@
 /** Audits a stream as a whole: for `plugin inspect`, and before a receive. */
-import { type AuditFinding, Auditor, type AuditTotals } from "./audit.ts";
+import { type AuditFinding, Auditor } from "./audit.ts";
+import type { AuditTotals } from "./audit_totals.ts";
 import type { StreamIdentity } from "./identity.ts";
 import type { BaseTree } from "./base_tree.ts";
 import { digestOfTree } from "./digest.ts";

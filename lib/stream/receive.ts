@@ -10,6 +10,7 @@ import {
   subvolumeInfo,
   syncFileSystem,
 } from "../../ffi/btrfs.ts";
+import { syncfsLater } from "../../ffi/later.ts";
 import { isSysError } from "../../ffi/errno.ts";
 import {
   close,
@@ -22,7 +23,8 @@ import {
 import { statAt } from "../../ffi/stat.ts";
 import { asOpError, DifferenceError, InputError, OpError } from "../base/errors.ts";
 import { Applier } from "./apply.ts";
-import { Auditor, type AuditTotals } from "./audit.ts";
+import { Auditor } from "./audit.ts";
+import type { AuditTotals } from "./audit_totals.ts";
 import { BaseTree } from "./base_tree.ts";
 import type { StreamCommand } from "./command.ts";
 import { digestOfTree } from "./digest.ts";
@@ -106,6 +108,14 @@ export async function receiveStream(
   }
 }
 
+/** What an audit of the whole stream says. */
+interface Audited {
+  readonly digest: string;
+  readonly identity: StreamIdentity;
+  readonly rootMode: number;
+  readonly totals: Readonly<AuditTotals>;
+}
+
 class Receiver implements Disposable {
   readonly #options: ReceiveOptions;
   readonly #policy: StreamPolicy;
@@ -130,18 +140,21 @@ class Receiver implements Disposable {
   async run(source: ByteSource): Promise<ReceiveResult> {
     if (this.#options.name !== undefined) this.#checkName(this.#options.name);
     cleanReceivesFd(this.#folderFd);
-    const audited = this.#policy.virtualTree && source.replayable
+    const before = this.#policy.virtualTree && source.replayable
       ? await this.#audit(source)
       : null;
-    const { checker, ...done } = await this.#apply(source, audited === null);
+    const lockstep = this.#policy.virtualTree && !before ? this.#auditor() : null;
+    const done = await this.#apply(source, lockstep ?? new StreamGuard(this.#policy));
     const staging = this.#staging;
     if (!staging || !this.#applier) throw new TypeError("the stream never began");
-    let digest: string | null = null;
-    if (checker instanceof Auditor) {
-      digest = audited?.digest ?? this.#lockstepDigest(checker, staging);
-      // The root's own mode comes last: until then nobody else can look in.
-      const rootMode = checker.tree.root.mode;
-      this.#compare(digest, digestOfFd(staging.fd, { rootMode }), "what is on disk");
+    // The disk writes while the tree is read back: both take their time.
+    const synced = syncfsLater(staging.fd);
+    let audited: Audited | null;
+    try {
+      audited = before ?? (lockstep && this.#audited(lockstep, staging));
+      if (audited) this.#compareDisk(audited, staging);
+    } finally {
+      await synced;
     }
     this.#applier.finish();
     this.#applier = null;
@@ -151,16 +164,16 @@ class Receiver implements Disposable {
       kind: this.#kind,
       identity: this.#identity!,
       localUuid: this.#kind === "btrfs" ? subvolumeInfo(staging.fd).uuid : null,
-      digest,
+      digest: audited?.digest ?? null,
       ...done,
-      totals: checker instanceof Auditor ? checker.totals : null,
+      totals: audited?.totals ?? null,
     };
   }
 
   /** The whole stream, before anything touches the disk. */
-  async #audit(source: ByteSource): Promise<{ digest: string }> {
+  async #audit(source: ByteSource): Promise<Audited> {
     const { signal, progress } = this.#options;
-    const { digest, identity } = await auditStream(source, {
+    const { digest, identity, tree, totals } = await auditStream(source, {
       policy: this.#policy,
       limits: this.#limits,
       base: (identity) => this.#baseTree(identity),
@@ -170,21 +183,37 @@ class Receiver implements Disposable {
     if (digest === null) throw new TypeError("a replayable source has no digest");
     this.#compareExpected(digest);
     this.#checkName(this.#nameOf(identity));
-    return { digest };
+    return { digest, identity, rootMode: tree.root.mode, totals };
   }
 
-  async #apply(source: ByteSource, hashing: boolean) {
+  /** For a stream that can only be read once: audits each command before it is applied. */
+  #auditor(): Auditor {
+    return new Auditor({
+      policy: this.#policy,
+      limits: this.#limits,
+      hashing: true,
+      base: (identity) => this.#baseTree(identity),
+    });
+  }
+
+  /** What such an audit found, once the stream has ended. */
+  #audited({ tree, identity, totals }: Auditor, staging: Staging): Audited {
+    hashUnresolved(tree, staging.fd);
+    const digest = digestOfTree(tree);
+    this.#compareExpected(digest);
+    return { digest, identity, rootMode: tree.root.mode, totals };
+  }
+
+  /**
+   * Parses, checks and applies. After an audit of the whole stream the guard is enough: a
+   * source that changed since then still meets the policy command by command, the applier
+   * by itself stays beneath, and the identity and digest are compared with the audited.
+   */
+  async #apply(source: ByteSource, checker: Auditor | StreamGuard) {
     const { signal, progress } = this.#options;
-    const checker = this.#policy.virtualTree
-      ? new Auditor({
-        policy: this.#policy,
-        limits: this.#limits,
-        hashing,
-        base: (identity) => this.#baseTree(identity),
-      })
-      : new StreamGuard(this.#policy);
     const { streamBytes, commands } = await parseSource(source, {
       limits: this.#limits,
+      trustData: this.#policy.virtualTree && checker instanceof StreamGuard,
       ...(signal && { signal }),
       ...(progress && { progress: (bytes) => progress(bytes, "receive") }),
     }, (command: StreamCommand) => {
@@ -192,7 +221,16 @@ class Receiver implements Disposable {
       if (this.#applier) this.#applier.handle(command);
       else this.#begin(checker.identity!);
     });
-    return { checker, streamBytes, commands };
+    return { streamBytes, commands };
+  }
+
+  #compareDisk({ digest, identity, rootMode }: Audited, staging: Staging): void {
+    const { uuid, ctransid } = this.#identity!;
+    if (identity.uuid !== uuid || identity.ctransid !== ctransid) {
+      throw new OpError("source_changed", "Cannot receive: the source changed meanwhile");
+    }
+    // The root's own mode comes last: until then nobody else can look in.
+    this.#compare(digest, digestOfFd(staging.fd, { rootMode }), "what is on disk");
   }
 
   /** Makes the staging once it is known who the stream is. */
@@ -262,14 +300,6 @@ class Receiver implements Disposable {
     return this.#base;
   }
 
-  /** The digest by the commands of a stream that was read once. */
-  #lockstepDigest(auditor: Auditor, staging: Staging): string {
-    hashUnresolved(auditor.tree, staging.fd);
-    const digest = digestOfTree(auditor.tree);
-    this.#compareExpected(digest);
-    return digest;
-  }
-
   #compareExpected(digest: string): void {
     const { expectedDigest } = this.#options;
     if (expectedDigest !== undefined) {
@@ -289,7 +319,8 @@ class Receiver implements Disposable {
   /** Syncs, marks, shows. The order is what makes it safe against a crash. */
   #publish(staging: Staging): string {
     const { uuid, ctransid } = this.#identity!, name = this.#nameOf(this.#identity!);
-    syncfs(staging.fd);
+    if (this.#kind === "plain") syncfs(staging.fd);
+    else syncFileSystem(staging.fd);
     if (this.#kind === "btrfs" && !this.#options.writable) {
       setReceived(staging.fd, uuid, ctransid);
       setReadOnly(staging.fd, true);

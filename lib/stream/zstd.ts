@@ -10,6 +10,7 @@ import type { EncodedWriteCommand } from "./command.ts";
 import { COMPRESSION, MAX_UNENCODED_BYTES } from "./format.ts";
 import { StreamError } from "./error.ts";
 import type { StreamLimits } from "./limits.ts";
+import { decodeLzoExtent } from "./lzo.ts";
 import type { ByteReader } from "./source.ts";
 import { FrameScanner, zstdFrameBytes } from "./zstd_frames.ts";
 
@@ -176,6 +177,8 @@ function decodeExtent(data: Uint8Array, compression: number, length: number): Ui
   } else if (compression === COMPRESSION.zstd) {
     const frame = data.subarray(0, zstdFrameBytes(data));
     decoded = zstdDecompressSync(frame, { maxOutputLength: MAX_UNENCODED_BYTES });
+  } else if (compression >= COMPRESSION.lzo_4k && compression <= COMPRESSION.lzo_64k) {
+    decoded = decodeLzoExtent(data, 4096 << (compression - COMPRESSION.lzo_4k), length);
   } else throw new RangeError(`compression ${compression} is not known`);
   if (decoded.length === length) return decoded;
   const out = Buffer.alloc(length);

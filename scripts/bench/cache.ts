@@ -1,141 +1,219 @@
-/** The cache's basic operations against the seed's literal way (../lib/seed_baseline.ts). */
-import type { EmbeddingCache } from "../../lib/cache/embedding_cache.ts";
-import type { Embedder } from "../../lib/embed/embedder.ts";
+/** The cache's hit path, by layer and by size, against what a user might pick instead. */
 import {
   type Bench,
   type BenchContext,
-  type Rounds,
+  median,
   type Row,
   row,
   sideBySide,
 } from "../bench_kit.ts";
-import type { SeedCache } from "../lib/seed_baseline.ts";
 
-const ENTRIES = 10_000;
-const SEED = "the seed's literal path";
-const PER_CALL = 1000; // texts timed per candidate and round
-const ROUNDS: Rounds = { rounds: 11, warmup: 2 };
-const MICRO = 1000 / PER_CALL; // milliseconds of a round to microseconds of a text
+const LOOKUPS = 5000;
+/** OPDBUS_BENCH_LARGE=0 leaves out a million entries (it takes minutes and 5 GB). */
+const SIZES = Deno.env.get("OPDBUS_BENCH_LARGE") === "0"
+  ? [10_000, 100_000]
+  : [10_000, 100_000, 1_000_000];
+const ROUNDS = { rounds: 9, warmup: 3 };
+/** The stores of others are filled up to this many: a million takes them too long. */
+const PEER_LIMIT = 100_000;
 
-/** Both caches with the same entries, and the texts. */
-interface Filled extends Disposable {
-  readonly texts: readonly string[];
-  readonly embedder: Embedder;
-  readonly seed: SeedCache;
-  open(arenaBytes: number): EmbeddingCache;
+/** Fresh strings every time: a text from outside was never looked up before. */
+function drawTexts(
+  count: number,
+  below: number,
+  textOf: (i: number) => string,
+): string[] {
+  return Array.from({ length: count }, () => textOf(Math.floor(Math.random() * below)));
 }
 
-const textsNamed = (name: string, count: number) =>
-  Array.from(
-    { length: count },
-    (_, i) => `${name} ${i}: rule ${i * 7919 % 65536} on eth0`,
-  );
+/** Times `use` over texts drawn anew in each round; drawing is not timed. */
+function perTextUs(
+  below: number,
+  textOf: (i: number) => string,
+  use: (text: string) => Float32Array | null | undefined,
+): number {
+  const times: number[] = [];
+  for (let round = -3; round < 9; round++) {
+    const texts = drawTexts(LOOKUPS, below, textOf);
+    let sum = 0;
+    const begun = performance.now();
+    for (const text of texts) sum += use(text)![0]!;
+    if (round >= 0) times.push((performance.now() - begun) * 1000 / LOOKUPS);
+    if (Number.isNaN(sum)) throw new Error("A vector that is not a number");
+  }
+  return median(times);
+}
 
-async function fill({ scratch, note }: BenchContext): Promise<Filled> {
+async function hits({ scratch, note }: BenchContext): Promise<Row[]> {
   const { EmbeddingCache } = await import("../../lib/cache/embedding_cache.ts");
-  const { BuiltinEmbedder } = await import("../../lib/embed/builtin.ts");
-  const { SeedCache } = await import("../lib/seed_baseline.ts");
-  const folder = `${scratch}/ours`;
-  await Deno.mkdir(folder);
-  await Deno.mkdir(`${scratch}/seed`);
-  const embedder = new BuiltinEmbedder();
-  const texts = textsNamed("entry", ENTRIES);
-  note(`filling both caches with ${ENTRIES} texts`);
-  using cache = EmbeddingCache.open(folder, { arenaBytes: 0 });
-  const { matrix } = await cache.getOrEmbed(texts, embedder);
-  const seed = new SeedCache(`${scratch}/seed`);
-  seed.put(texts, matrix);
-  return {
-    texts,
-    embedder,
-    seed,
-    open: (arenaBytes) => EmbeddingCache.open(folder, { arenaBytes }),
-    [Symbol.dispose]: () => seed[Symbol.dispose](),
+  const fill = await import("../lib/cache_fill.ts");
+  const { installPeers, peerUs, redisUs } = await import("./cache_peers/peers.ts");
+  await installPeers(note);
+  const { BENCH_IDENTITY: identity, freshText } = fill;
+  const rows: Row[] = [];
+  const growth = new Map<string, number[]>();
+  const add = (name: string, size: number, us: number, peer?: [string, number]) => {
+    const [peerName, value] = peer ?? [];
+    const against = peerName === undefined
+      ? undefined
+      : { name: peerName, value: value! };
+    rows.push(row(`cache-hit/${name}@${size}`, "µs", "lower", us, against));
+    growth.set(name, [...growth.get(name) ?? [], us]);
   };
-}
-
-/** Texts in an order that no cache of the disk could foresee, the same for everybody. */
-function* picks(texts: readonly string[]): Generator<string> {
-  for (let at = 1;; at = at * 48271 % 2147483647) yield texts[at % texts.length]!;
-}
-
-function take(from: Generator<string>, count: number): string[] {
-  return Array.from({ length: count }, () => from.next().value as string);
-}
-
-function seedHits(seed: SeedCache, from: Generator<string>) {
-  return () => {
-    for (const text of take(from, PER_CALL)) {
-      if (!seed.get(text)) throw new Error("the baseline lost an entry");
+  for (const size of SIZES) {
+    note(`${size} entries`);
+    const folder = `${scratch}/hits-${size}`;
+    Deno.mkdirSync(folder);
+    fill.fillPacked(folder, size);
+    using packs = EmbeddingCache.open(folder, { arenaBytes: 0 });
+    const one = new Float32Array(identity.dimensions);
+    const packUs = perTextUs(
+      size,
+      freshText,
+      (text) => packs.lookup(text, identity, one),
+    );
+    using arena = EmbeddingCache.open(folder, { arenaBytes: size * 1536 });
+    const map = new Map<string, Float32Array>();
+    for (let i = 0; i < size; i++) {
+      const vector = arena.lookup(freshText(i), identity)!;
+      map.set(freshText(i), vector);
     }
-  };
-}
-
-async function hits(context: BenchContext): Promise<Row[]> {
-  using filled = await fill(context);
-  const { texts, embedder, seed } = filled;
-  using loose = filled.open(0);
-  using memory = filled.open(256 * 1024 * 1024);
-  await memory.getOrEmbed(texts, embedder);
-  const from = picks(texts);
-  const [one, batch, hot, theirs] = await sideBySide([
-    async () => {
-      for (const text of take(from, PER_CALL)) await loose.getOrEmbed([text], embedder);
-    },
-    () => loose.getOrEmbed(take(from, PER_CALL), embedder),
-    () => {
-      for (const text of take(from, PER_CALL)) {
-        if (!memory.peek(text, embedder.identity)) throw new Error("not in memory");
+    const arenaUs = perTextUs(size, freshText, (text) => arena.peek(text, identity));
+    const mapUs = perTextUs(size, freshText, (text) => map.get(text));
+    add("arena", size, arenaUs, ["a plain Map", mapUs]);
+    if (size <= PEER_LIMIT) {
+      const lmdbUs = await peerUs("lmdb", `${folder}/p`, size, LOOKUPS);
+      add("pack", size, packUs, ["lmdb in Node", lmdbUs]);
+      const sqliteUs = await peerUs("sqlite", `${folder}/p`, size, LOOKUPS);
+      rows.push(row(`cache-hit/pack-sqlite@${size}`, "µs", "lower", packUs, {
+        name: "better-sqlite3 in Node",
+        value: sqliteUs,
+      }));
+      const redis = await redisUs(folder, size, freshText);
+      if (redis === null) note("Redis is not installed: no figure against it");
+      else {
+        rows.push(row(`cache-hit/pack-redis@${size}`, "µs", "lower", packUs, {
+          name: "Redis MGET of 1000 over a unix socket",
+          value: redis,
+        }));
       }
-    },
-    seedHits(seed, from),
-  ], ROUNDS);
-  const peer = { name: SEED, value: theirs! * MICRO };
+    } else add("pack", size, packUs);
+    Deno.removeSync(folder, { recursive: true });
+  }
+  for (const [name, values] of growth) {
+    rows.push(row(`cache-hit/growth-${name}`, "µs", "lower", values.at(-1)!, {
+      name: `the same at ${SIZES[0]} entries`,
+      value: values[0]!,
+    }));
+  }
+  return rows;
+}
+
+async function seed({ scratch }: BenchContext): Promise<Row[]> {
+  const { EmbeddingCache } = await import("../../lib/cache/embedding_cache.ts");
+  const { SeedCache } = await import("../lib/seed_baseline.ts");
+  const fill = await import("../lib/cache_fill.ts");
+  const { BENCH_IDENTITY: identity, benchText, freshText } = fill;
+  const count = 10_000;
+  const [ours, theirs] = [`${scratch}/ours`, `${scratch}/seed`];
+  Deno.mkdirSync(ours);
+  Deno.mkdirSync(theirs);
+  using embedder = new fill.BenchEmbedder();
+  using loose = EmbeddingCache.open(ours, { arenaBytes: 0 });
+  const texts = Array.from({ length: count }, (_, i) => benchText(i));
+  const begun = performance.now();
+  const { matrix } = await loose.getOrEmbed(texts, embedder);
+  const putUs = (performance.now() - begun) * 1000 / count;
+  using old = new SeedCache(theirs);
+  const seedBegun = performance.now();
+  old.put(texts, matrix);
+  const seedPutUs = (performance.now() - seedBegun) * 1000 / count;
+  using hot = EmbeddingCache.open(ours);
+  await hot.getOrEmbed(texts, embedder);
+  const one = new Float32Array(identity.dimensions);
+  const measure = (use: (text: string) => Float32Array | null | undefined) =>
+    perTextUs(count, freshText, use);
+  const looseUs = measure((text) => loose.lookup(text, identity, one));
+  const seedUs = measure((text) => old.get(text));
+  const hotUs = measure((text) => hot.peek(text, identity));
+  const twice = [
+    ...drawTexts(5000, count, freshText),
+    ...drawTexts(5000, count, freshText),
+  ];
+  const [batchMs, loopMs] = await sideBySide([
+    () => hot.getOrEmbed(twice, embedder),
+    () => twice.forEach((text) => old.get(text)),
+  ], { rounds: 3, warmup: 1 });
+  const peer = (value: number) => ({ name: "the seed's path", value });
   return [
-    row("cache-hit/loose", "µs", "lower", one! * MICRO, peer),
-    row("cache-hit/loose-batch-of-1000", "µs", "lower", batch! * MICRO, peer),
-    row("cache-hit/memory", "µs", "lower", hot! * MICRO, peer),
+    row("cache-seed/loose-hit", "µs", "lower", looseUs, peer(seedUs)),
+    row("cache-seed/memory-hit", "µs", "lower", hotUs, peer(seedUs)),
+    row("cache-seed/put", "µs", "lower", putUs, peer(seedPutUs)),
+    row("cache-seed/batch-10000-duplicates", "ms", "lower", batchMs!, peer(loopMs!)),
   ];
 }
 
-async function puts(context: BenchContext): Promise<Row[]> {
-  using filled = await fill(context);
-  const { embedder, seed } = filled;
-  using cache = filled.open(0);
-  let round = 0;
-  const fresh = () => textsNamed(`put ${round++}`, PER_CALL);
-  const [compute, ours, theirs] = await sideBySide([
-    () => embedder.embed(fresh()),
-    () => cache.getOrEmbed(fresh(), embedder),
-    async () => {
-      const texts = fresh();
-      seed.put(texts, (await embedder.embed(texts)).matrix);
-    },
-  ], ROUNDS);
-  const peer = { name: `${SEED}, nothing flushed`, value: (theirs! - compute!) * MICRO };
+async function bulk({ scratch }: BenchContext): Promise<Row[]> {
+  const { EmbeddingCache } = await import("../../lib/cache/embedding_cache.ts");
+  const fill = await import("../lib/cache_fill.ts");
+  const count = 100_000;
+  const folder = `${scratch}/bulk`;
+  Deno.mkdirSync(folder);
+  fill.fillPacked(folder, count);
+  using embedder = new fill.BenchEmbedder();
+  using packs = EmbeddingCache.open(folder, { arenaBytes: 0 });
+  using arena = EmbeddingCache.open(folder, { arenaBytes: count * 1536 });
+  const into = new Float32Array(count * 384);
+  const all = Array.from({ length: count }, (_, i) => fill.freshText(i));
+  await arena.getOrEmbed(all, embedder, { into });
+  const map = new Map(all.map((text, i) => [text, into.slice(i * 384, (i + 1) * 384)]));
+  const times: number[][] = [[], [], []];
+  for (let round = -2; round < 7; round++) {
+    const ways: (() => unknown)[] = [
+      () => packs.getOrEmbed(texts, embedder, { into }),
+      () => arena.getOrEmbed(texts, embedder, { into }),
+      () => texts.forEach((text, i) => into.set(map.get(text)!, i * 384)),
+    ];
+    let texts: string[] = [];
+    for (const [i, way] of ways.entries()) {
+      texts = drawTexts(count, count, fill.freshText);
+      const begun = performance.now();
+      await way();
+      if (round >= 0) times[i]!.push(count / (performance.now() - begun) * 1000);
+    }
+  }
+  const [fromPacks, fromArena, fromMap] = times.map(median);
+  const peer = { name: "a loop over a Map, copying", value: fromMap! };
   return [
-    row("cache-put/durable", "µs", "lower", (ours! - compute!) * MICRO, peer),
+    row("cache-bulk/packs@100000", "vectors/s", "higher", fromPacks!, peer),
+    row("cache-bulk/arena@100000", "vectors/s", "higher", fromArena!, peer),
   ];
 }
 
-async function batch(context: BenchContext): Promise<Row[]> {
-  using filled = await fill(context);
-  const { texts, embedder, seed } = filled;
-  using cache = filled.open(256 * 1024 * 1024);
-  const half = texts.slice(0, ENTRIES / 2);
-  const wanted = [...half, ...half];
-  const [ours, theirs] = await sideBySide([
-    () => cache.getOrEmbed(wanted, embedder),
-    () => {
-      for (const text of wanted) seed.get(text);
-    },
-  ], { rounds: 5, warmup: 1 });
-  const peer = { name: SEED, value: theirs! };
-  return [row("cache-batch/10000-half-duplicates", "ms", "lower", ours!, peer)];
+async function searching({ scratch }: BenchContext): Promise<Row[]> {
+  const { EmbeddingCache } = await import("../../lib/cache/embedding_cache.ts");
+  const fill = await import("../lib/cache_fill.ts");
+  const count = 100_000;
+  const folder = `${scratch}/search`;
+  Deno.mkdirSync(folder);
+  fill.fillPacked(folder, count);
+  using cache = EmbeddingCache.open(folder, { arenaBytes: 0 });
+  const query = new Float32Array(384);
+  fill.benchVector(4711, query);
+  const { BENCH_IDENTITY: identity } = fill;
+  const [simd, plain] = await sideBySide([
+    () => cache.search(query, 10, identity),
+    () => cache.search(query, 10, identity, undefined, { byHand: true }),
+  ], { ...ROUNDS, rounds: 5, warmup: 1 });
+  return [row("cache-search/exact-top-10@100000", "ms", "lower", simd!, {
+    name: "the same in plain JavaScript",
+    value: plain!,
+  })];
 }
 
 export const benches: Bench[] = [
-  { name: "cache-hit", about: "hits from loose files and memory", run: hits },
-  { name: "cache-put", about: "storing vectors, computing not counted", run: puts },
-  { name: "cache-batch", about: "10,000 texts at once, half of them twice", run: batch },
+  { name: "cache-hit", about: "hits from arena and packs by size, and peers", run: hits },
+  { name: "cache-seed", about: "loose and memory hits against the seed's", run: seed },
+  { name: "cache-bulk", about: "100,000 texts in one call", run: bulk },
+  { name: "cache-search", about: "exact top 10 of 100,000, SIMD or not", run: searching },
 ];

@@ -55,6 +55,10 @@ async function wholeStory(root: TestRoot): Promise<void> {
   ]);
   assertEquals(plain.code, 2);
   assertIncludes(plain.stderr, "--allow-http");
+  await run("key", "generate", "stranger", "--no-password");
+  const strangers = [server.url, "--key", `${at}/stranger.pub`, "--allow-http"];
+  assertEquals((await root.run(["repo", "add", "hub", ...strangers])).code, 3);
+  assertEquals((await run("repo", "list")).repositories, []);
   const added = await run(
     "repo",
     "add",

@@ -1,5 +1,6 @@
 import net from "node:net";
 import OpenAI from "openai";
+import { OpenAIEmbeddings } from "@langchain/openai";
 import { BuiltinEmbedder } from "../../lib/embed/builtin.ts";
 import {
   assertEquals,
@@ -55,6 +56,20 @@ Deno.test("the openai client gets the model's own vectors, as floats and as base
   assertEquals([one.data.length, one.model, one.object], [1, "builtin", "list"]);
   const names = (await client.models.list()).data.map(({ id }) => id);
   assertEquals(names, ["builtin"]);
+});
+
+Deno.test("LangChain's OpenAIEmbeddings works unchanged", async () => {
+  await using service = await testService();
+  const embeddings = new OpenAIEmbeddings({
+    model: "builtin",
+    apiKey: "none",
+    maxRetries: 0,
+    configuration: { baseURL: `${service.url}/v1` },
+  });
+  const documents = await embeddings.embedDocuments(["open port 80", "disk full"]);
+  assertEquals(documents.map((vector) => vector.length), [384, 384]);
+  const query = await embeddings.embedQuery("open port 80");
+  query.forEach((number, i) => assertTrue(Math.abs(number - documents[0]![i]!) < 1e-6));
 });
 
 Deno.test("dimensions shortens to unit length, and refuses more than there are", async () => {

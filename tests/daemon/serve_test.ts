@@ -1,49 +1,7 @@
 import { assertEquals, assertIncludes, assertTrue } from "../support/assert.ts";
-import { spawnCli } from "../support/cli.ts";
-import { plainRoot, type TestRoot } from "../support/cli_root.ts";
+import { plainRoot } from "../support/cli_root.ts";
+import { startServe } from "./serve_process.ts";
 import { overSocket } from "./support.ts";
-
-/** A service of the test's own, as a process. */
-async function startServe(root: TestRoot, args: string[] = [], env = {}) {
-  const socket = `${root.scratch.path}/serve.sock`;
-  const all = ["--root", root.path, "serve", "--socket", socket, ...args];
-  const child = spawnCli(all, { env });
-  let log = "";
-  const waiting: (() => void)[] = [];
-  const reading = (async () => {
-    for await (const text of child.stderr.pipeThrough(new TextDecoderStream())) {
-      log += text;
-      waiting.splice(0).forEach((look) => look());
-    }
-    waiting.splice(0).forEach((look) => look());
-  })();
-  const closed = child.stdin.close();
-  let ended = false;
-  const status = child.status.then((result) => {
-    ended = true;
-    waiting.splice(0).forEach((look) => look());
-    return result;
-  });
-  const logged = async (text: string) => {
-    while (!log.includes(text)) {
-      if (ended) throw new Error(`It ended without saying ${text}:\n${log}`);
-      await new Promise<void>((resolve) => waiting.push(resolve));
-    }
-  };
-  await logged("ready");
-  return {
-    child,
-    socket,
-    logged,
-    log: () => log,
-    async stop() {
-      if (!ended) child.kill("SIGTERM");
-      const { code } = await status;
-      await Promise.all([reading, closed, child.stdout.cancel()]);
-      return code;
-    },
-  };
-}
 
 const embed = (socket: string, input: unknown) =>
   overSocket(socket, "/v1/embeddings", JSON.stringify({ input }));
@@ -64,12 +22,15 @@ Deno.test("serve answers, reloads on SIGHUP, drains on SIGTERM, and keeps what i
   ]);
   assertEquals(await first.stop(), 0);
   assertIncludes(first.log(), "stopped");
-  const second = await startServe(root);
+  const second = await startServe(root, ["-v"]);
+  await second.logged("warmed up vectors=2");
   const again = JSON.parse(
     (await embed(second.socket, ["open port 80", "disk full"])).text,
   );
   assertEquals(again.data, JSON.parse(text).data);
   assertEquals(again.usage.prompt_tokens, 0);
+  const { cache } = await root.json("status", "--socket", second.socket);
+  assertEquals(cache.counts, { memory: 2, disk: 0, model: 0 });
   assertEquals(await second.stop(), 0);
 });
 

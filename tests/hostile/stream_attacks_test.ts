@@ -252,6 +252,43 @@ platformTest("a forged received_uuid makes no parent", async () => {
   );
 });
 
+Deno.test("a source that changes after its audit gets nowhere", async () => {
+  await using c = await canaries();
+  const good = stream(f, make.write("f", 0, "good"), make.chmod("f", 0o644));
+  const other = (name: string, ...it: Uint8Array[]) =>
+    concat(header(), make.subvol(name), ...it, make.end());
+  const renamed = concat(header(), command(1, [[15, "tree"], [1, OTHER_UUID], [2, 7]]));
+  for (
+    const [second, why] of [
+      [stream(f, make.write("f", 0, "evil"), make.chmod("f", 0o644)), /tree digest/],
+      [stream(f, make.write("f", 0, "good"), make.chmod("f", 0o666)), /tree digest/],
+      [stream(f, make.write("f", 0, "good"), make.chmod("f", 0o4644)), /mode 04644/],
+      [stream(f, make.setXattr("f", "security.capability", "x")), /attribute security/],
+      [stream(make.mknod("n", 0o060666, 0x700)), /a block is not allowed/],
+      [stream(make.symlink("f", c.secret)), /tree digest/],
+      [stream(f, make.write("../beside", 0, "x")), /'\.\.' in a path/],
+      [other("elsewhere/x"), /is a path/],
+      [other(".hidden"), /Cannot name/],
+      [concat(renamed, good.subarray(header().length + make.subvol().length)), /changed/],
+      [good.subarray(0, -5), /cut short/],
+    ] as const
+  ) {
+    let opened = 0;
+    const source = {
+      name: "shifty",
+      replayable: true,
+      open: () => bytesSource(opened++ === 0 ? good : second).open(),
+    };
+    await assertRejects(
+      () => receiveStream(source, { folder: c.target, plain: true }),
+      OpError,
+      why,
+    );
+    assertEquals(opened, 2);
+    assertEquals(c.changes(), []);
+  }
+});
+
 Deno.test("the canaries notice what they are for", async () => {
   await using c = await canaries();
   await Deno.writeTextFile(`${c.target}/left`, "");

@@ -6,10 +6,12 @@ import {
   listTree,
 } from "../../lib/stream/inspect.ts";
 import { PLUGIN_LIMITS } from "../../lib/stream/limits.ts";
+import { decodeLzoExtent } from "../../lib/stream/lzo.ts";
 import { PLUGIN_POLICY } from "../../lib/stream/policy.ts";
 import { bytesSource, chunksSource } from "../../lib/stream/source.ts";
 import { targetStaysInside } from "../../lib/stream/paths.ts";
 import { assertEquals, assertRejects, assertTrue } from "../support/assert.ts";
+import { below, seeded } from "../support/random.ts";
 import {
   concat,
   header,
@@ -117,6 +119,24 @@ Deno.test("encoded writes are decoded, and only the part that the file gets", as
   ) {
     const parts = { ...coded, data: padded, ...change };
     await refused(stream2(make.mkfile("f"), make.encodedWrite("f", parts)), why);
+  }
+});
+
+Deno.test("lzo extents of any bytes decode or are refused, never more", () => {
+  const random = seeded(7);
+  for (let round = 0; round < 20_000; round++) {
+    const data = new Uint8Array(4 + below(random, 200));
+    for (let at = 0; at < data.length; at++) {
+      data[at] = random() < 0.3 ? below(random, 20) : below(random, 256);
+    }
+    const view = new DataView(data.buffer);
+    view.setUint32(0, data.length, true);
+    if (data.length >= 8) view.setUint32(4, below(random, data.length), true);
+    try {
+      assertEquals(decodeLzoExtent(data, 4096, 8192).length, 8192);
+    } catch (error) {
+      assertTrue(error instanceof RangeError, `round ${round}: ${error}`);
+    }
   }
 });
 

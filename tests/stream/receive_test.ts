@@ -1,14 +1,16 @@
 import { isReadOnly, openFolder, subvolumeInfoAt } from "../../ffi/btrfs.ts";
 import { listFolder } from "../../ffi/directory.ts";
-import { withFd } from "../../ffi/files.ts";
+import { close, pipe, withFd, writeAll } from "../../ffi/files.ts";
 import { DifferenceError, InputError, OpError } from "../../lib/base/errors.ts";
 import { digestOfFolder } from "../../lib/stream/disk_tree.ts";
 import { StreamError } from "../../lib/stream/error.ts";
 import { VerifiedSnapshots } from "../../lib/stream/parents.ts";
+import { PLUGIN_LIMITS } from "../../lib/stream/limits.ts";
 import { PLUGIN_POLICY } from "../../lib/stream/policy.ts";
 import { receiveStream } from "../../lib/stream/receive.ts";
+import { parseSource } from "../../lib/stream/run.ts";
 import { sendChunks, sendToFd } from "../../lib/stream/send.ts";
-import { bytesSource, chunksSource } from "../../lib/stream/source.ts";
+import { bytesSource, chunksSource, fdSource } from "../../lib/stream/source.ts";
 import { cleanReceives, Staging } from "../../lib/stream/staging.ts";
 import { assertEquals, assertIncludes, assertRejects } from "../support/assert.ts";
 import { btrfsScratch, platformTest, sh, tempFolder } from "../support/scratch.ts";
@@ -249,6 +251,78 @@ platformTest("no space in the middle: one clear error, nothing left", async () =
   const got = await receiveStream(bytesSource(SIMPLE), { folder: fs.path });
   assertEquals(digestOfFolder(got.path), got.digest);
 });
+
+platformTest("no space on a plain file system: the same", async () => {
+  await using there = await tempFolder();
+  await sh("mount", "-t", "tmpfs", "-o", "size=1m", "small", there.path);
+  try {
+    const writes = Array.from(
+      { length: 40 },
+      (_, n) => make.write("f", n * 60_000, new Uint8Array(60_000)),
+    );
+    const bytes = stream(make.mkdir("d"), make.mkfile("f"), ...writes);
+    const error = await assertRejects(
+      () => receiveStream(bytesSource(bytes), { folder: there.path }),
+      OpError,
+      /ENOSPC/,
+    );
+    assertEquals([error.code, names(there.path)], ["no_space", []]);
+  } finally {
+    await sh("umount", there.path);
+  }
+});
+
+Deno.test("a pipe's descriptor is read without stopping the event loop", async () => {
+  await using there = await tempFolder();
+  const { readFd, writeFd } = pipe();
+  try {
+    const got = receiveStream(fdSource(readFd), { folder: there.path, plain: true });
+    for (let at = 0; at < SIMPLE.length; at += 200) {
+      await new Promise((resolve) => setTimeout(resolve, 0));
+      writeAll(writeFd, SIMPLE.subarray(at, at + 200));
+    }
+    close(writeFd);
+    assertEquals((await got).digest, digestOfFolder(`${there.path}/tree`));
+  } finally {
+    close(readFd);
+  }
+});
+
+for (const compress of ["zlib", "lzo", "zstd"]) {
+  platformTest(`${compress} extents are sent and received as they are`, async () => {
+    await using fs = await btrfsScratch(512, `compress-force=${compress}`);
+    await using plain = await tempFolder();
+    const work = `${fs.path}/work`;
+    await sh("btrfs", "subvolume", "create", work);
+    const random = crypto.getRandomValues(new Uint8Array(3000));
+    for (let n = 1; n < 60; n++) { // half of each repeats, in ever longer runs
+      const bytes = new Uint8Array(n * 5000);
+      for (let at = 0; at < bytes.length; at += n * 100) {
+        bytes.set(random.subarray(at % 3000, at % 3000 + n * 50).subarray(0, 3000), at);
+      }
+      await Deno.writeFile(`${work}/f${n}`, bytes);
+    }
+    await sh("sync", "-f", work);
+    await sh("btrfs", "subvolume", "snapshot", "-r", work, `${fs.path}/s`);
+    const stream = async () => {
+      const pieces = [];
+      const sent = sendChunks(`${fs.path}/s`, { compressed: "always" });
+      for await (const chunk of sent) pieces.push(chunk.slice());
+      return concat(...pieces);
+    };
+    const bytes = await stream(), wanted = digestOfFolder(`${fs.path}/s`);
+    let encoded = 0;
+    await parseSource(bytesSource(bytes), { limits: PLUGIN_LIMITS }, ({ type }) => {
+      if (type === "encoded_write") encoded++;
+    });
+    assertEquals(encoded > 50, true);
+    await Deno.mkdir(`${fs.path}/in`);
+    for (const folder of [`${fs.path}/in`, plain.path]) {
+      const got = await receiveStream(bytesSource(bytes), { folder });
+      assertEquals([got.digest, digestOfFolder(got.path)], [wanted, wanted]);
+    }
+  });
+}
 
 platformTest("send says why it cannot", async () => {
   await using fs = await btrfsScratch();

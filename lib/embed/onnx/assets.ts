@@ -106,7 +106,9 @@ export async function readAsset(asset: Asset): Promise<Uint8Array<ArrayBuffer>> 
 
 /** Where an asset is: beside the bundle, or in Deno's npm cache. */
 function placeOf(asset: Asset): string {
-  if (!IN_CHECKOUT) return new URL(`./${asset.fileName}`, import.meta.url).pathname;
+  if (!IN_CHECKOUT) {
+    return decodeURIComponent(new URL(`./${asset.fileName}`, import.meta.url).pathname);
+  }
   const path = locateInNpmCache(asset);
   if (path !== null) return path;
   const name = `${asset.npmPackage}@${asset.npmVersion}`;

@@ -1,5 +1,8 @@
 /** Which engine and device a model runs on, and why not on a faster one. */
 import { getAffinity } from "../../../ffi/affinity.ts";
+import { isSysError } from "../../../ffi/errno.ts";
+import { AT_FDCWD } from "../../../ffi/files.ts";
+import { statAt } from "../../../ffi/stat.ts";
 import { InputError, OpError } from "../../base/errors.ts";
 import type { Device, DeviceChoice, EngineSession, ModelFile } from "./engine.ts";
 import { loadNative, type NativeRuntime, openNative } from "./native.ts";
@@ -180,10 +183,11 @@ async function surveyWasm(): Promise<DeviceReport> {
 
 function exists(path: string): boolean {
   try {
-    Deno.statSync(path);
+    // By libc: Deno's own call wants every permission for what is below /dev.
+    statAt(AT_FDCWD, path, true);
     return true;
   } catch (error) {
-    if (error instanceof Deno.errors.NotFound) return false;
+    if (isSysError(error, "ENOENT", "ENOTDIR")) return false;
     throw error;
   }
 }

@@ -1,0 +1,119 @@
+import { Layout } from "../../lib/base/layout.ts";
+import { resolveConfig } from "../../lib/base/config.ts";
+import { initRoot } from "../../lib/base/root.ts";
+import { type Job, Scheduler } from "../../lib/daemon/scheduler.ts";
+import { jobsOf, snapshotChain } from "../../lib/daemon/jobs.ts";
+import { EmbeddingCache } from "../../lib/cache/embedding_cache.ts";
+import { ChainRecorder } from "../../lib/chain/recorder.ts";
+import { verifyChain } from "../../lib/chain/verify.ts";
+import { InputError } from "../../lib/base/errors.ts";
+import { assertEquals, assertThrows, assertTrue } from "../support/assert.ts";
+import { btrfsScratch, platformTest, tempFolder } from "../support/scratch.ts";
+
+async function layoutIn(folder: string): Promise<Layout> {
+  const layout = new Layout(folder);
+  await Deno.mkdir(layout.meta, { recursive: true });
+  return layout;
+}
+
+Deno.test("jobs run when due, missed runs are caught up once, a failure stops no other", async () => {
+  await using scratch = await tempFolder();
+  const layout = await layoutIn(scratch.path);
+  const ran: string[] = [];
+  let now = 1_000_000;
+  const job = (name: string, everyMs: number, fails = false): Job => ({
+    name,
+    everyMs,
+    run() {
+      ran.push(name);
+      if (fails) throw new Error("broken");
+    },
+  });
+  const jobs = [job("a", 1000), job("bad", 1000, true), job("b", 10_000), job("off", 0)];
+  const open = () => new Scheduler(layout, jobs, { now: () => now });
+  {
+    using first = open();
+    await first.runDue();
+    assertEquals(ran.splice(0), ["a", "bad", "b"]);
+    now += 999;
+    await first.runDue();
+    assertEquals(ran.splice(0), []);
+    now += 1;
+    await first.runDue();
+    assertEquals(ran.splice(0), ["a", "bad"]);
+    const bad = first.states().find(({ name }) => name === "bad");
+    assertTrue(bad?.error?.includes("broken"));
+  }
+  now += 1_000_000; // nothing served for long: each runs once, not once per interval
+  using second = open();
+  await second.runDue();
+  await second.runDue();
+  assertEquals(ran.splice(0), ["a", "bad", "b"]);
+  now -= 500_000_000; // a clock that went back does not stop the jobs
+  await second.runDue();
+  assertEquals(ran.splice(0), ["a", "bad", "b"]);
+});
+
+Deno.test("of two schedulers one leads, and the other takes over", async () => {
+  await using scratch = await tempFolder();
+  const layout = await layoutIn(scratch.path);
+  const ran: string[] = [];
+  const open = (name: string) =>
+    new Scheduler(layout, [{ name: "job", everyMs: 1, run: () => void ran.push(name) }]);
+  const one = open("one");
+  using two = open("two");
+  await one.runDue();
+  await two.runDue();
+  assertEquals([ran, one.leading, two.leading], [["one"], true, false]);
+  one[Symbol.dispose]();
+  await new Promise((resolve) => setTimeout(resolve, 2));
+  await two.runDue();
+  assertEquals([ran, two.leading], [["one", "two"], true]);
+});
+
+function settings(root: string, more: Record<string, string> = {}) {
+  return resolveConfig({ flags: { root, ...more }, env: {} });
+}
+
+platformTest(
+  "chain snapshots are made and kept by their own rules, and verify",
+  async () => {
+    await using disk = await btrfsScratch(512);
+    const root = `${disk.path}/root`;
+    initRoot({ root });
+    const layout = new Layout(root);
+    using recorder = new ChainRecorder(layout);
+    for (let n = 0; n < 5; n++) {
+      const data = { n };
+      await recorder.record({
+        category: "plugin",
+        action: "install",
+        subject: "a",
+        data,
+      });
+      await snapshotChain(layout, settings(root));
+    }
+    for (const name of ["timing", "vectors", "state"]) {
+      const made = [...Deno.readDirSync(`${root}/@${name}-snapshots`)]
+        .filter((one) => one.name.startsWith(`${name}@`));
+      // The oldest and the newest of this hour are kept, those between are not.
+      assertEquals(made.length, 2, name);
+      if (name !== "timing") continue;
+      for (const one of made) {
+        const report = await verifyChain(`${root}/@timing-snapshots/${one.name}`);
+        assertEquals(report.faults, []);
+        assertTrue(report.blocks >= 2);
+      }
+    }
+    using cache = EmbeddingCache.open(layout.embeddings);
+    const jobs = (every: string) =>
+      jobsOf({
+        layout,
+        config: settings(root, { "chain.snapshot_every": every }),
+        cache,
+        recorder,
+      }).find(({ name }) => name === "chain-snapshots")!.everyMs;
+    assertEquals([jobs("15m"), jobs("off"), jobs("operation")], [900_000, 0, 0]);
+    assertThrows(() => jobs("now and then"), InputError, /chain.snapshot_every/);
+  },
+);

@@ -1,0 +1,44 @@
+import { spawnCli } from "../support/cli.ts";
+import type { TestRoot } from "../support/cli_root.ts";
+
+/** A service of the test's own, as a process. */
+export async function startServe(root: TestRoot, args: string[] = [], env = {}) {
+  const socket = `${root.scratch.path}/serve.sock`;
+  const all = ["--root", root.path, "serve", "--socket", socket, ...args];
+  const child = spawnCli(all, { env });
+  let log = "";
+  const waiting: (() => void)[] = [];
+  const reading = (async () => {
+    for await (const text of child.stderr.pipeThrough(new TextDecoderStream())) {
+      log += text;
+      waiting.splice(0).forEach((look) => look());
+    }
+    waiting.splice(0).forEach((look) => look());
+  })();
+  const closed = child.stdin.close();
+  let ended = false;
+  const status = child.status.then((result) => {
+    ended = true;
+    waiting.splice(0).forEach((look) => look());
+    return result;
+  });
+  const logged = async (text: string) => {
+    while (!log.includes(text)) {
+      if (ended) throw new Error(`It ended without saying ${text}:\n${log}`);
+      await new Promise<void>((resolve) => waiting.push(resolve));
+    }
+  };
+  await logged("ready");
+  return {
+    child,
+    socket,
+    logged,
+    log: () => log,
+    async stop() {
+      if (!ended) child.kill("SIGTERM");
+      const { code } = await status;
+      await Promise.all([reading, closed, child.stdout.cancel()]);
+      return code;
+    },
+  };
+}
