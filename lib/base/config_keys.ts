@@ -75,6 +75,12 @@ export const CONFIG_KEYS = {
   "serve.connections": integer(1024, "open connections at most", 1, 100_000),
   "serve.request_timeout": duration("60s", "a request must be answered by then"),
   "serve.drain_timeout": duration("10s", "how long requests may end after SIGTERM"),
+  "serve.warm": integer(
+    10_000,
+    "vectors taken into memory after the start",
+    0,
+    1_000_000,
+  ),
   "serve.snapshot_every": duration("1h", "rotation of snapshots; 0 for none"),
   "serve.dbus": text("off", "offer org.opdbus1 on this bus", [
     "off",

@@ -115,7 +115,7 @@ export class Overview implements Disposable {
   }
 
   /** Gauges for `/metrics`. */
-  metrics(): string {
+  async metrics(): Promise<string> {
     const { layout, cache, server, scheduler, tier } = this.parts;
     const stats = cache.stats();
     const one = (value: number) => [[{}, value] as const];
@@ -128,6 +128,16 @@ export class Overview implements Disposable {
         "opdbus_cache_loose_files",
         "Vectors in files of their own",
         one(stats.looseFiles),
+      ),
+      gaugeText(
+        "opdbus_pack_bytes",
+        "Bytes of compacted vectors",
+        one(stats.packs.reduce((sum, { bytes }) => sum + bytes, 0)),
+      ),
+      gaugeText(
+        "opdbus_pack_resident_bytes",
+        "Of those, in memory (page cache)",
+        one(stats.packs.reduce((sum, { residentBytes }) => sum + residentBytes, 0)),
       ),
       gaugeText(
         "opdbus_filesystem_available_bytes",
@@ -154,6 +164,7 @@ export class Overview implements Disposable {
           .map(({ name, lastMs }) => [{ job: name }, lastMs! / 1000] as const),
       ),
     ];
+    texts.push(await this.#placeMetrics());
     if (tier) {
       const counts = Object.entries(tier.counts).map(([what, n]) =>
         [{ what }, n] as const
@@ -163,6 +174,24 @@ export class Overview implements Disposable {
       );
     }
     return texts.join("");
+  }
+
+  /** Where this process's memory lies, and what snapshots there are. */
+  async #placeMetrics(): Promise<string> {
+    const nodes = await numaPicture();
+    const counts = new Map<string, number>();
+    for (const { target } of await snapshotsOf(this.parts)) {
+      counts.set(target, (counts.get(target) ?? 0) + 1);
+    }
+    return gaugeText(
+      "opdbus_node_pages",
+      "Pages of this process by NUMA node",
+      nodes.map(({ node, own_pages }) => [{ node: String(node) }, own_pages] as const),
+    ) + gaugeText(
+      "opdbus_snapshots",
+      "Snapshots by target (the newest 50 of each are counted)",
+      [...counts].map(([target, count]) => [{ target }, count] as const),
+    );
   }
 
   [Symbol.dispose](): void {

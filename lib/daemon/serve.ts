@@ -113,6 +113,21 @@ export class Service {
     this.#problem = null;
     this.#notifier.send("READY=1", "STATUS=serving");
     log("info", "ready");
+    void this.#warm(config.get("serve.warm"));
+  }
+
+  /** Takes the last hot set into memory: after readiness, since a miss is slow, not wrong. */
+  async #warm(limit: number): Promise<void> {
+    const { models } = this.service;
+    if (limit === 0 || upstreamSource(this.#config)) return;
+    try {
+      const { identity } = await models.get(models.defaultName);
+      if (this.#problem !== null) return; // stopping already
+      const vectors = this.cache.warmArena(identity, limit);
+      this.options.log("debug", "warmed up", { vectors });
+    } catch (error) {
+      this.options.log("warning", asOpError(error, "Cannot warm up").message);
+    }
   }
 
   async #openTier(config: Config): Promise<void> {

@@ -22,12 +22,15 @@ Deno.test("serve answers, reloads on SIGHUP, drains on SIGTERM, and keeps what i
   ]);
   assertEquals(await first.stop(), 0);
   assertIncludes(first.log(), "stopped");
-  const second = await startServe(root);
+  const second = await startServe(root, ["-v"]);
+  await second.logged("warmed up vectors=2");
   const again = JSON.parse(
     (await embed(second.socket, ["open port 80", "disk full"])).text,
   );
   assertEquals(again.data, JSON.parse(text).data);
   assertEquals(again.usage.prompt_tokens, 0);
+  const { cache } = await root.json("status", "--socket", second.socket);
+  assertEquals(cache.counts, { memory: 2, disk: 0, model: 0 });
   assertEquals(await second.stop(), 0);
 });
 
