@@ -7,7 +7,7 @@
 import { SysError } from "./errno.ts";
 import { close, pipe } from "./files.ts";
 import { IOW } from "./ioctl.ts";
-import { libraryCandidates, openSystemLibrary } from "./library.ts";
+import { libraryCandidates } from "./library.ts";
 import { sys } from "./libc.ts";
 
 const SEND_BYTES = 72;
@@ -135,23 +135,6 @@ export function sendTo(
     };
     worker.postMessage(message);
   });
-}
-
-const asyncLibc = () =>
-  openSystemLibrary("libc.so.6", {
-    read: { parameters: ["i32", "buffer", "usize"], result: "isize", nonblocking: true },
-  });
-let lazyLibc: ReturnType<typeof asyncLibc> | undefined;
-
-/**
- * read(2) on another thread, so that the event loop lives while a pipe is empty.
- * @throws {SysError} EIO on any failure: the thread's errno cannot be seen from here
- */
-export async function readLater(fd: number, into: Uint8Array): Promise<number> {
-  lazyLibc ??= asyncLibc();
-  const n = await lazyLibc.symbols.read(fd, into as BufferSource, BigInt(into.length));
-  if (n < 0n) throw new SysError("read", "", 5);
-  return Number(n);
 }
 
 /** A send that is running into a pipe. */

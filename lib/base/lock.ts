@@ -1,8 +1,8 @@
 /** Locks between processes, by flock(2): dropped by the kernel when the holder dies. */
-import { close, ftruncate, O_CREAT, O_RDWR, open, pwriteAll } from "../../ffi/files.ts";
+import { AT_FDCWD, close, O_CREAT, O_RDWR, open } from "../../ffi/files.ts";
+import { statAt } from "../../ffi/stat.ts";
 import { flock, LOCK_EX, LOCK_NB, LOCK_SH } from "../../ffi/flock.ts";
 import { readTextFile } from "../../ffi/directory.ts";
-import { isSysError } from "../../ffi/errno.ts";
 import { LockedError } from "./errors.ts";
 
 /** A held lock; dispose releases it. */
@@ -49,7 +49,6 @@ export function tryLock(path: string, shared = false): Lock | null {
     close(fd);
     return null;
   }
-  if (!shared) nameHolder(fd);
   let held = true;
   return {
     path,
@@ -60,24 +59,27 @@ export function tryLock(path: string, shared = false): Lock | null {
   };
 }
 
-/**
- * Writes our pid, for the message of whoever finds it held. The lock itself is the
- * kernel's: on a full disk it is held without a name, so that pruning is still possible.
- */
-function nameHolder(fd: number): void {
-  try {
-    ftruncate(fd, 0);
-    pwriteAll(fd, new TextEncoder().encode(`${Deno.pid}\n`), 0);
-  } catch (error) {
-    if (!isSysError(error, "ENOSPC", "EDQUOT")) throw error;
-  }
-}
-
 function locked(path: string): LockedError {
-  const pid = readTextFile(path).trim();
+  const pid = holderOf(path);
   return new LockedError(
     "locked",
     `Cannot take the lock ${path}: another op-dbus holds it${pid && ` (pid ${pid})`}`,
     { hint: "wait for it to end, or run again with --wait 60s" },
   );
+}
+
+/**
+ * The process that holds a lock, for a message; empty where it cannot be told. The kernel
+ * knows: a pid written into the file would cost every holder a disk write.
+ *
+ * Source: proc(5), /proc/locks.
+ */
+function holderOf(path: string): string {
+  const { ino } = statAt(AT_FDCWD, path);
+  const pids = readTextFile("/proc/locks").split("\n").flatMap((line) => {
+    const [, kind, , mode, pid, place] = line.split(/\s+/);
+    const held = kind === "FLOCK" && mode === "WRITE" && place?.endsWith(`:${ino}`);
+    return held && pid !== undefined ? [pid] : [];
+  });
+  return pids.length === 1 ? pids[0]! : "";
 }

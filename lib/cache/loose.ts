@@ -113,9 +113,10 @@ export class LooseStore implements Disposable {
     let length = 0;
     try {
       for (;;) {
-        const n = readFd(fd, length === 0 ? buffer : buffer.subarray(length));
+        const rest = length === 0 ? buffer : buffer.subarray(length);
+        const n = readFd(fd, rest);
         length += n;
-        if (n === 0 || length === buffer.length) break;
+        if (n < rest.length || length === buffer.length) break; // short: the file's end
       }
     } catch (error) {
       if (isSysError(error, "EIO", "EISDIR", "EUCLEAN")) return new Uint8Array();

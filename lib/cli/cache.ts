@@ -5,8 +5,8 @@ import { cacheVerify } from "./cache_verify.ts";
 import { cacheClean, cacheClear } from "./cache_remove.ts";
 import { cacheCompact, cacheWarm } from "./cache_packs.ts";
 import { cacheStats } from "./cache_stats.ts";
-import { argument, countFlag } from "./flags.ts";
-import { openCache } from "./open_cache.ts";
+import { argument, countFlag, textFlag } from "./flags.ts";
+import { openCache, openCacheOf } from "./open_cache.ts";
 import {
   EMBEDDER_FLAGS,
   type EmbedderFlags,
@@ -17,14 +17,26 @@ import { table } from "./table.ts";
 
 const DEFAULT_RESULTS = 10;
 
-const get = command<Pick<EmbedderFlags, "model">, [string]>({
+interface GetFlags extends Pick<EmbedderFlags, "model"> {
+  readonly snapshot?: string;
+}
+
+const get = command<GetFlags, [string]>({
   brief: "Print the cached vector of a text; computes nothing",
-  examples: ['op-dbus cache get "open port 80" --json'],
-  flags: { model: EMBEDDER_FLAGS.model },
+  examples: [
+    'op-dbus cache get "open port 80" --json',
+    'op-dbus cache get "open port 80" --snapshot cache@2025-01-15-10:00',
+  ],
+  flags: {
+    model: EMBEDDER_FLAGS.model,
+    snapshot: textFlag("Read it out of this snapshot of the cache", "NAME"),
+  },
   positional: { kind: "tuple", parameters: [argument("Text", "TEXT")] },
   async run(context, flags, text) {
     if (text === "") throw new InputError("empty_text", "Cannot look up an empty text");
-    const cache = await openCache(context, true);
+    const cache = flags.snapshot === undefined
+      ? await openCache(context, true)
+      : await openCacheOf(context, flags.snapshot);
     const found = cache.get(text, await storedIdentity(context, flags));
     if (!found) {
       throw new OpError("not_cached", `Not in the cache: ${JSON.stringify(text)}`, {

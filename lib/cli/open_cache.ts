@@ -18,6 +18,7 @@ export async function openCache(
   const { requireRoot } = await import("../base/root.ts");
   const { config, layout } = context;
   requireRoot(layout.root);
+  if (!readOnly) await announceWriter(context);
   const placement = readOnly ? null : await openPlacement(context);
   const cache = EmbeddingCache.open(layout.embeddings, {
     codec: config.get("cache.codec"),
@@ -28,6 +29,48 @@ export async function openCache(
   });
   context.onClose(() => cache.close());
   return cache;
+}
+
+/** The cache in a snapshot, read-only; closed when the command ends. */
+export async function openCacheOf(
+  context: Context,
+  snapshot: string,
+): Promise<EmbeddingCache> {
+  const { EmbeddingCache } = await import("../cache/embedding_cache.ts");
+  const { findTarget } = await import("../snapshot/target.ts");
+  const { findSnapshot } = await import("../snapshot/remove.ts");
+  const { config, layout } = context;
+  const found = findSnapshot(findTarget(layout, config, "cache"), snapshot);
+  const below = layout.embeddings.slice(layout.cache.length);
+  const cache = EmbeddingCache.open(`${found.path}${below}`, {
+    codec: config.get("cache.codec"),
+    durability: config.get("cache.durability"),
+    arenaBytes: config.get("cache.arena_size"),
+    readOnly: true,
+  });
+  context.onClose(() => cache.close());
+  return cache;
+}
+
+/**
+ * Shares the lock that `snapshot restore` takes alone, until the command ends. Where its
+ * file cannot be made (full or read-only disk) restore still sees the open database.
+ */
+async function announceWriter(context: Context): Promise<void> {
+  const { tryLock } = await import("../base/lock.ts");
+  const { LockedError } = await import("../base/errors.ts");
+  const { isSysError } = await import("../../ffi/errno.ts");
+  try {
+    const lock = tryLock(context.layout.lock("cache"), true);
+    if (!lock) {
+      throw new LockedError("locked", "Cannot write the cache: it is being restored", {
+        hint: "wait for op-dbus snapshot restore to end",
+      });
+    }
+    context.onClose(() => lock[Symbol.dispose]());
+  } catch (error) {
+    if (!isSysError(error, "ENOSPC", "EDQUOT", "EROFS", "EACCES")) throw error;
+  }
 }
 
 /** True when there is a file at a path. */

@@ -36,6 +36,7 @@ export class StreamParser implements Disposable {
   readonly #limits: StreamLimits;
   readonly #deadline: number;
   readonly #signal: AbortSignal | undefined;
+  readonly #trustData: boolean;
   /** Unparsed bytes are #start..#end of the buffer. */
   #start = 0;
   #end = 0;
@@ -45,8 +46,14 @@ export class StreamParser implements Disposable {
   #ended = false;
   #commands = 0;
 
-  /** @param limits see limits.ts @param signal ends the parse between commands */
-  constructor(limits: StreamLimits, signal?: AbortSignal) {
+  /**
+   * @param limits see limits.ts
+   * @param signal ends the parse between commands
+   * @param trustData leave out the crc of commands that carry file data: for a stream that
+   *   was checked before and whose contents are compared by digest afterwards
+   */
+  constructor(limits: StreamLimits, signal?: AbortSignal, trustData = false) {
+    this.#trustData = trustData;
     this.#buffer = crcBuffer(limits.commandBytes + READ_AHEAD_BYTES);
     this.#bytes = this.#buffer.bytes;
     this.#view = new DataView(this.#bytes.buffer, this.#bytes.byteOffset);

@@ -10,6 +10,7 @@ import {
   subvolumeInfo,
   syncFileSystem,
 } from "../../ffi/btrfs.ts";
+import { syncfsLater } from "../../ffi/later.ts";
 import { isSysError } from "../../ffi/errno.ts";
 import {
   close,
@@ -146,8 +147,15 @@ class Receiver implements Disposable {
     const done = await this.#apply(source, lockstep ?? new StreamGuard(this.#policy));
     const staging = this.#staging;
     if (!staging || !this.#applier) throw new TypeError("the stream never began");
-    const audited = before ?? (lockstep && this.#audited(lockstep, staging));
-    if (audited) this.#compareDisk(audited, staging);
+    // The disk writes while the tree is read back: both take their time.
+    const synced = syncfsLater(staging.fd);
+    let audited: Audited | null;
+    try {
+      audited = before ?? (lockstep && this.#audited(lockstep, staging));
+      if (audited) this.#compareDisk(audited, staging);
+    } finally {
+      await synced;
+    }
     this.#applier.finish();
     this.#applier = null;
     const path = this.#publish(staging);
@@ -205,6 +213,7 @@ class Receiver implements Disposable {
     const { signal, progress } = this.#options;
     const { streamBytes, commands } = await parseSource(source, {
       limits: this.#limits,
+      trustData: this.#policy.virtualTree && checker instanceof StreamGuard,
       ...(signal && { signal }),
       ...(progress && { progress: (bytes) => progress(bytes, "receive") }),
     }, (command: StreamCommand) => {
@@ -310,7 +319,8 @@ class Receiver implements Disposable {
   /** Syncs, marks, shows. The order is what makes it safe against a crash. */
   #publish(staging: Staging): string {
     const { uuid, ctransid } = this.#identity!, name = this.#nameOf(this.#identity!);
-    syncfs(staging.fd);
+    if (this.#kind === "plain") syncfs(staging.fd);
+    else syncFileSystem(staging.fd);
     if (this.#kind === "btrfs" && !this.#options.writable) {
       setReceived(staging.fd, uuid, ctransid);
       setReadOnly(staging.fd, true);

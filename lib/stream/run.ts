@@ -8,6 +8,8 @@ import { type ByteSource, openDecoded } from "./source.ts";
 export interface ParseOptions {
   readonly limits: StreamLimits;
   readonly signal?: AbortSignal;
+  /** See {@link StreamParser}: only after an audit, before a comparison of digests. */
+  readonly trustData?: boolean;
   /** Called now and then with the bytes of (decompressed) stream that were parsed. */
   readonly progress?: (streamBytes: number) => void;
 }
@@ -29,7 +31,7 @@ export async function parseSource(
 ): Promise<{ version: number; streamBytes: number; commands: number }> {
   const { limits, signal, progress } = options;
   await using reader = await openDecoded(source, limits);
-  using parser = new StreamParser(limits, signal);
+  using parser = new StreamParser(limits, signal, options.trustData);
   const started = performance.now();
   let sinceYield = 0;
   for (;;) {

@@ -1,13 +1,13 @@
 /** Sending: a read-only snapshot as a stream, full or as a difference. */
 import { isReadOnly, isSubvolume, openFolder, subvolumeInfo } from "../../ffi/btrfs.ts";
 import {
-  readLater,
   SEND_COMPRESSED,
   SEND_NO_FILE_DATA,
   type SendRequest,
   sendTo,
   sendToPipe,
 } from "../../ffi/btrfs_send.ts";
+import { readLater } from "../../ffi/later.ts";
 import { readTextFile } from "../../ffi/directory.ts";
 import { isSysError } from "../../ffi/errno.ts";
 import { close } from "../../ffi/files.ts";

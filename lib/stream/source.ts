@@ -2,6 +2,7 @@
  * Where a stream's bytes come from: a file, a pipe, bytes in memory, anything that
  * yields chunks. A zstd frame around the stream is recognised and taken off.
  */
+import { readLater } from "../../ffi/later.ts";
 import { close, O_RDONLY, open, pread, read } from "../../ffi/files.ts";
 import { fstat, isRegular } from "../../ffi/stat.ts";
 import type { StreamLimits } from "./limits.ts";
@@ -56,7 +57,8 @@ export function fdSource(fd: number, name = `descriptor ${fd}`): ByteSource {
     replayable: regular,
     open() {
       if (!regular) {
-        return { read: (into) => read(fd, into), [Symbol.asyncDispose]: nothing };
+        // On another thread: the event loop must live while the other end is silent.
+        return { read: (into) => readLater(fd, into), [Symbol.asyncDispose]: nothing };
       }
       let at = 0;
       return {

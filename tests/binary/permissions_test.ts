@@ -15,7 +15,7 @@ Deno.test("texts come through a file that only libc may open: <(command), /dev/s
   await using scratch = await tempFolder();
   await Deno.writeTextFile(`${scratch.path}/texts`, "one\ntwo\nthree\n");
   const root = `--root '${scratch.path}/root'`, program = `'${executable()}'`;
-  await Deno.mkdir(`${scratch.path}/root/@cache/embeddings/vectors`, { recursive: true });
+  await sh(executable(), "init", "--plain", "--root", `${scratch.path}/root`);
   for (const from of [`<(cat '${scratch.path}/texts')`, "/dev/stdin"]) {
     const line =
       `${program} ${root} --config /dev/null embed --output jsonl --file ${from} ` +

@@ -18,6 +18,17 @@ async function run(program: string, ...args: string[]) {
   };
 }
 
+Deno.test("scripts/try.json has the versions of deno.json", async () => {
+  const read = async (name: string) => {
+    const url = new URL(`../../${name}`, import.meta.url);
+    return JSON.parse(await Deno.readTextFile(url)).imports as Record<string, string>;
+  };
+  const all = await read("deno.json");
+  for (const [name, version] of Object.entries(await read("scripts/try.json"))) {
+    assertEquals(version, all[name]);
+  }
+});
+
 platformTest(
   "scripts/try: hits the second time, a snapshot, nothing left behind",
   async () => {

@@ -13,7 +13,7 @@ import { parentsInFolder, VerifiedSnapshots } from "../../lib/stream/parents.ts"
 import { HOST_POLICY, PLUGIN_POLICY } from "../../lib/stream/policy.ts";
 import { type ReceiveResult, receiveStream } from "../../lib/stream/receive.ts";
 import { sendChunks } from "../../lib/stream/send.ts";
-import { saveStream } from "../../lib/stream/save.ts";
+import { savePacked, saveStream } from "../../lib/stream/save.ts";
 import { chunksSource, fileSource } from "../../lib/stream/source.ts";
 import { assertEquals } from "../support/assert.ts";
 import { btrfsScratch, platformTest, sh, tempFolder } from "../support/scratch.ts";
@@ -84,6 +84,7 @@ async function oneTree(seed: number, places: Places): Promise<void> {
       ...(seed % 4 === 1 && { zstdLevel: 3 }),
     });
     await receiveAll(name, stream, seed, host, places);
+    if (!host && !previous) await packToo(name, places);
     previous = name;
   }
   await cleanUp(seed, places);
@@ -157,6 +158,19 @@ async function plainToo(name: string, stream: string, digest: string, places: Pl
   const there = await describeTree(got.path), here = `${places.ours}/${name}`;
   assertEquals(there, await describeTree(here));
   assertEquals(digestOfFolder(got.path), digest);
+}
+
+/** The other way round: a stream written here, received by stock. */
+async function packToo(name: string, { root, stock, streams }: Places): Promise<void> {
+  const file = `${streams}/packed`, received = `${stock}/packed`;
+  const { digest } = await savePacked(`${root}/${name}`, file, { name: "packed" });
+  await sh("btrfs", "receive", "-f", file, stock);
+  assertEquals(digestOfFolder(received), digest, `${name}: packed`);
+  await sh("diff", "-r", "--no-dereference", `${root}/${name}`, received);
+  withFd(
+    open(stock, O_RDONLY | O_DIRECTORY),
+    (fd) => deleteSubvolume(fd, "packed"),
+  );
 }
 
 async function cleanUp(seed: number, places: Places): Promise<void> {

@@ -1,6 +1,6 @@
 import { isReadOnly, openFolder, subvolumeInfoAt } from "../../ffi/btrfs.ts";
 import { listFolder } from "../../ffi/directory.ts";
-import { withFd } from "../../ffi/files.ts";
+import { close, pipe, withFd, writeAll } from "../../ffi/files.ts";
 import { DifferenceError, InputError, OpError } from "../../lib/base/errors.ts";
 import { digestOfFolder } from "../../lib/stream/disk_tree.ts";
 import { StreamError } from "../../lib/stream/error.ts";
@@ -10,7 +10,7 @@ import { PLUGIN_POLICY } from "../../lib/stream/policy.ts";
 import { receiveStream } from "../../lib/stream/receive.ts";
 import { parseSource } from "../../lib/stream/run.ts";
 import { sendChunks, sendToFd } from "../../lib/stream/send.ts";
-import { bytesSource, chunksSource } from "../../lib/stream/source.ts";
+import { bytesSource, chunksSource, fdSource } from "../../lib/stream/source.ts";
 import { cleanReceives, Staging } from "../../lib/stream/staging.ts";
 import { assertEquals, assertIncludes, assertRejects } from "../support/assert.ts";
 import { btrfsScratch, platformTest, sh, tempFolder } from "../support/scratch.ts";
@@ -250,6 +250,42 @@ platformTest("no space in the middle: one clear error, nothing left", async () =
   await sh("btrfs", "subvolume", "sync", fs.path); // the space comes back later
   const got = await receiveStream(bytesSource(SIMPLE), { folder: fs.path });
   assertEquals(digestOfFolder(got.path), got.digest);
+});
+
+platformTest("no space on a plain file system: the same", async () => {
+  await using there = await tempFolder();
+  await sh("mount", "-t", "tmpfs", "-o", "size=1m", "small", there.path);
+  try {
+    const writes = Array.from(
+      { length: 40 },
+      (_, n) => make.write("f", n * 60_000, new Uint8Array(60_000)),
+    );
+    const bytes = stream(make.mkdir("d"), make.mkfile("f"), ...writes);
+    const error = await assertRejects(
+      () => receiveStream(bytesSource(bytes), { folder: there.path }),
+      OpError,
+      /ENOSPC/,
+    );
+    assertEquals([error.code, names(there.path)], ["no_space", []]);
+  } finally {
+    await sh("umount", there.path);
+  }
+});
+
+Deno.test("a pipe's descriptor is read without stopping the event loop", async () => {
+  await using there = await tempFolder();
+  const { readFd, writeFd } = pipe();
+  try {
+    const got = receiveStream(fdSource(readFd), { folder: there.path, plain: true });
+    for (let at = 0; at < SIMPLE.length; at += 200) {
+      await new Promise((resolve) => setTimeout(resolve, 0));
+      writeAll(writeFd, SIMPLE.subarray(at, at + 200));
+    }
+    close(writeFd);
+    assertEquals((await got).digest, digestOfFolder(`${there.path}/tree`));
+  } finally {
+    close(readFd);
+  }
 });
 
 for (const compress of ["zlib", "lzo", "zstd"]) {

@@ -1,0 +1,182 @@
+/** The cache on disk: space, compaction, opening, cold reads. Needs root for loop mounts. */
+import {
+  type Bench,
+  type BenchContext,
+  type Row,
+  row,
+  sideBySide,
+} from "../bench_kit.ts";
+
+const LARGE = Deno.env.get("OPDBUS_BENCH_LARGE") === "0" ? 100_000 : 1_000_000;
+const COUNT = 100_000;
+const COLD_READS = 1000;
+const MIB = 1024 * 1024;
+
+async function sh(command: string, ...args: string[]): Promise<string> {
+  const out = await new Deno.Command(command, { args, stdin: "null" }).output();
+  const text = new TextDecoder();
+  if (!out.success) throw new Error(`${command}: ${text.decode(out.stderr)}`);
+  return text.decode(out.stdout);
+}
+
+/** A cache of so many packed vectors; nothing of it stays mapped in this process. */
+async function fillInChild(folder: string, count: number): Promise<void> {
+  const script = new URL("./children/cache_fill_packed.ts", import.meta.url).pathname;
+  await sh(Deno.execPath(), "run", "--quiet", "-A", script, folder, String(count));
+}
+
+/** A fresh btrfs on a loop device, compressing as op-dbus has it. */
+async function mountFresh(scratch: string, name: string, sizeMb: number) {
+  const image = `${scratch}/${name}.img`, path = `${scratch}/${name}`;
+  await Deno.mkdir(path);
+  await Deno.writeFile(image, new Uint8Array());
+  await Deno.truncate(image, sizeMb * MIB);
+  await sh("mkfs.btrfs", "-q", image);
+  const device = (await sh("losetup", "--find", "--show", image)).trim();
+  const mount = () => sh("mount", "-o", "compress=zstd", device, path);
+  await mount();
+  return {
+    path,
+    device,
+    /** Forgets everything that is cached of it. */
+    async remount() {
+      await sh("umount", path);
+      await mount();
+    },
+    async [Symbol.asyncDispose]() {
+      // Lazily: what this process has mapped goes when it is collected.
+      await sh("umount", "-l", path);
+      await sh("losetup", "-d", device);
+    },
+  };
+}
+
+/** Bytes in use of a file system, everything written. */
+async function usedBytes(path: string): Promise<number> {
+  const { statfs } = await import("../../ffi/stat.ts");
+  await sh("sync", "-f", path);
+  const { totalBytes, freeBytes } = statfs(path);
+  return totalBytes - freeBytes;
+}
+
+async function space({ scratch, note }: BenchContext): Promise<Row[]> {
+  const fill = await import("../lib/cache_fill.ts");
+  const { SeedCache } = await import("../lib/seed_baseline.ts");
+  await using ours = await mountFresh(scratch, "ours", 1024);
+  await using theirs = await mountFresh(scratch, "seed", 2048);
+  const empty = [await usedBytes(ours.path), await usedBytes(theirs.path)];
+  await fillInChild(ours.path, COUNT);
+  const whole = (await usedBytes(ours.path) - empty[0]!) / COUNT;
+  await Deno.remove(`${ours.path}/index.db`);
+  const vectors = (await usedBytes(ours.path) - empty[0]!) / COUNT;
+  note("filling the seed's layout");
+  const matrix = new Float32Array(384 * 1000);
+  {
+    using seed = new SeedCache(theirs.path);
+    for (let from = 0; from < COUNT; from += 1000) {
+      const texts = Array.from({ length: 1000 }, (_, i) => fill.benchText(from + i));
+      texts.forEach((_, i) => fill.benchVector(from + i, matrix, i * 384));
+      seed.put(texts, matrix);
+    }
+  }
+  const seedBytes = (await usedBytes(theirs.path) - empty[1]!) / COUNT;
+  const peer = { name: "the seed's layout", value: seedBytes };
+  return [
+    row(`cache-space/vectors@${COUNT}`, "bytes/vector", "lower", vectors, peer),
+    row(
+      `cache-space/with-texts-and-index@${COUNT}`,
+      "bytes/vector",
+      "lower",
+      whole,
+      peer,
+    ),
+  ];
+}
+
+async function compaction({ scratch, note }: BenchContext): Promise<Row[]> {
+  const { EmbeddingCache } = await import("../../lib/cache/embedding_cache.ts");
+  const fill = await import("../lib/cache_fill.ts");
+  await using disk = await mountFresh(scratch, "compact", 3072);
+  using embedder = new fill.BenchEmbedder();
+  const texts = Array.from({ length: COUNT }, (_, i) => fill.benchText(i));
+  {
+    using cache = EmbeddingCache.open(disk.path, {
+      arenaBytes: 0,
+      durability: "relaxed",
+    });
+    note(`storing ${COUNT} loose vectors`);
+    for (let from = 0; from < COUNT; from += 10_000) {
+      await cache.getOrEmbed(texts.slice(from, from + 10_000), embedder);
+    }
+  }
+  await sh("sync", "-f", disk.path);
+  using cache = EmbeddingCache.open(disk.path, { arenaBytes: 0, durability: "relaxed" });
+  const begun = performance.now();
+  const { packed } = cache.compact();
+  const seconds = (performance.now() - begun) / 1000;
+  if (packed !== COUNT) throw new Error(`${packed} packed`);
+  return [row(`cache-compact/loose@${COUNT}`, "s", "lower", seconds)];
+}
+
+async function opening({ scratch, note }: BenchContext): Promise<Row[]> {
+  const folder = `${scratch}/open`;
+  Deno.mkdirSync(folder);
+  note(`filling ${LARGE}`);
+  await fillInChild(folder, LARGE);
+  const { bundle } = await import("../lib/bundle_child.ts");
+  const child = await bundle("cache_open.ts", scratch);
+  const run = (...args: string[]) => () =>
+    sh(
+      Deno.execPath(),
+      "run",
+      "--quiet",
+      "-A",
+      "--no-config",
+      "--no-lock",
+      child,
+      ...args,
+    );
+  const [open, empty] = await sideBySide([run(folder), run()], { rounds: 15, warmup: 3 });
+  const here = new URL("./children/", import.meta.url).pathname;
+  const args = ["run", "--quiet", "-A", `${here}cache_memory.ts`, folder, String(LARGE)];
+  const { bytes } = JSON.parse(await sh(Deno.execPath(), ...args));
+  return [
+    row(`cache-open/to-first-hit@${LARGE}`, "ms", "lower", open! - empty!, {
+      name: "an empty process, which is not counted in",
+      value: empty!,
+    }),
+    row(`cache-open/memory@${LARGE}`, "bytes/vector", "lower", bytes / LARGE),
+  ];
+}
+
+async function cold({ scratch }: BenchContext): Promise<Row[]> {
+  const { EmbeddingCache } = await import("../../lib/cache/embedding_cache.ts");
+  const fill = await import("../lib/cache_fill.ts");
+  await using disk = await mountFresh(scratch, "cold", 512);
+  await fillInChild(disk.path, COUNT);
+  await disk.remount();
+  const reads = async () => {
+    const stat = await Deno.readTextFile(`/sys/block/${disk.device.slice(5)}/stat`);
+    return Number(stat.trim().split(/\s+/)[0]);
+  };
+  const before = await reads();
+  using cache = EmbeddingCache.open(disk.path, { arenaBytes: 0 });
+  const one = new Float32Array(384);
+  for (let i = 0; i < COLD_READS; i++) {
+    const text = fill.freshText((Math.imul(i + 1, 0x9e3779b1) >>> 0) % COUNT);
+    cache.lookup(text, fill.BENCH_IDENTITY, one);
+  }
+  const each = (await reads() - before) / COLD_READS;
+  return [row(`cache-cold/reads@${COUNT}`, "I/Os per vector", "lower", each)];
+}
+
+export const benches: Bench[] = [
+  {
+    name: "cache-space",
+    about: "bytes on disk by statfs, against the seed's",
+    run: space,
+  },
+  { name: "cache-compact", about: "100,000 loose files into a pack", run: compaction },
+  { name: "cache-open", about: "start to first hit, memory held", run: opening },
+  { name: "cache-cold", about: "reads per vector from a cold disk", run: cold },
+];
