@@ -7,12 +7,11 @@
  */
 import { fsync, syncfs } from "../../ffi/files.ts";
 import { fstatfs } from "../../ffi/stat.ts";
-import { readTextFile } from "../../ffi/directory.ts";
-import { asOpError, LockedError } from "../base/errors.ts";
-import { type Lock, tryLock } from "../base/lock.ts";
+import { asOpError } from "../base/errors.ts";
 import type { ModelIdentity } from "../embed/embedder.ts";
 import { type Codec, CODECS } from "./codec.ts";
 import { roomName } from "./key.ts";
+import { lockPacks } from "./pack_lock.ts";
 import type { Pack } from "./pack.ts";
 import { MAX_PACK_RECORDS, packHeader } from "./pack_format.ts";
 import { UsesSnapshot } from "./pack_uses.ts";
@@ -92,24 +91,6 @@ export function compact(
 function availableBytes({ loose }: Store): number {
   syncfs(loose.folderFd, loose.path);
   return fstatfs(loose.folderFd, loose.path).availableBytes;
-}
-
-/**
- * The lock of whoever changes which packs there are.
- *
- * @throws {LockedError} when another process has it
- */
-export function lockPacks(folder: string): Lock {
-  const path = `${folder}/compact.lock`;
-  const lock = tryLock(path);
-  if (lock) return lock;
-  throw new LockedError(
-    "locked",
-    `Cannot change the packs of ${folder}: another op-dbus is compacting or cleaning (pid ${
-      readTextFile(path).trim()
-    })`,
-    { hint: "wait for it to end and run again" },
-  );
 }
 
 class Compaction {

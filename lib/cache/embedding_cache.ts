@@ -1,12 +1,7 @@
 /** The embedding cache: texts become vectors, once. */
 import { AT_FDCWD, mkdirAt } from "../../ffi/files.ts";
 import { isSysError } from "../../ffi/errno.ts";
-import {
-  compact,
-  type CompactOptions,
-  type CompactReport,
-  lockPacks,
-} from "./compact.ts";
+import { compact, type CompactOptions, type CompactReport } from "./compact.ts";
 import type { Mapping } from "../../ffi/memory.ts";
 import { placeMapping } from "../placement/apply.ts";
 import type { Placement } from "../placement/strategy.ts";
@@ -34,6 +29,7 @@ import { Gate } from "./gate.ts";
 import { CacheIndex } from "./index.ts";
 import { wellFormed } from "./key.ts";
 import { type Durability, LooseStore } from "./loose.ts";
+import { lockPacks, makePackLock } from "./pack_lock.ts";
 import { PackSet } from "./pack_set.ts";
 import { type Match, search } from "./search.ts";
 import { type CacheStats, stats } from "./stats.ts";
@@ -115,6 +111,7 @@ export class EmbeddingCache implements Disposable {
     );
     const gate = readOnly ? null : opened.use(new Gate(`${folder}/gate.lock`));
     const arenaBytes = options.arenaBytes ?? DEFAULT_ARENA_BYTES;
+    if (!readOnly) makePackLock(folder);
     const { placement } = options;
     const place = placement && ((mapping: Mapping) => placeMapping(mapping, placement));
     const store = new Store(

@@ -292,7 +292,7 @@ export class GetOrEmbed {
       const known = index.has(want.key);
       if (known || want.why !== "missing") replaces.add(want.key);
       if (want.why === "imprecise") upgraded++;
-      else if (want.why === "damaged") healed++;
+      else if (want.why === "damaged" && known) healed++;
       // A file that is there by now was stored by another process meanwhile.
       else if (known && !loose.stat(want.key) && !this.store.raw(want.key)) healed++;
     }

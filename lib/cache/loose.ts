@@ -129,7 +129,7 @@ export class LooseStore implements Disposable {
 
   /**
    * Writes objects; with `full` their bytes and names are on the disk on return. On a
-   * failure (disk full) nothing half-written is left under an object's name.
+   * failure (disk full) no file of it is left half-written.
    *
    * @param replaces keys that had a file before: those are made safe one by one first, as
    *   a rename may reach the disk before the bytes do
@@ -142,14 +142,42 @@ export class LooseStore implements Disposable {
     const each = entries.length <= FSYNC_EACH_LIMIT;
     for (const entry of entries) {
       const sync = durability === "full" && (each || replaces.has(entry.key));
-      this.#writeOne(entry, sync);
+      const isNew = !replaces.has(entry.key) && this.#writeNew(entry, sync);
+      if (!isNew) this.#writeOver(entry, sync);
     }
     if (durability !== "full" || entries.length === 0) return;
     if (each) fsync(this.#fd, this.path);
     else syncfs(this.#fd, this.path);
   }
 
-  #writeOne({ key, bytes }: LooseEntry, sync: boolean): void {
+  /**
+   * Writes under the final name at once: a rename costs btrfs more than all the rest. Until
+   * its row is committed the file is nobody's; cut short, its checksum tells.
+   *
+   * @returns false where there is such a file already
+   */
+  #writeNew({ key, bytes }: LooseEntry, sync: boolean): boolean {
+    const name = `${key}.bin`;
+    let fd: number;
+    try {
+      fd = openAt(this.#fd, name, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW, 0o644);
+    } catch (error) {
+      if (isSysError(error, "EEXIST")) return false;
+      throw error;
+    }
+    try {
+      withFd(fd, () => {
+        writeAll(fd, bytes);
+        if (sync) fsync(fd, `${this.path}/${name}`);
+      });
+    } catch (error) {
+      unlinkAt(this.#fd, name);
+      throw error;
+    }
+    return true;
+  }
+
+  #writeOver({ key, bytes }: LooseEntry, sync: boolean): void {
     const name = `${key}.bin`;
     const temporary = `.tmp-${Deno.pid}-${++temporaries}-${name}`;
     const flags = O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW;

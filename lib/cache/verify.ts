@@ -17,6 +17,8 @@ export interface VerifyReport {
   readonly orphans: readonly string[];
   /** Packs that cannot be opened, or whose table is damaged, by number. */
   readonly packs: readonly number[];
+  /** Keys of files that have no row and are cut short: a writer is at them, or was killed. */
+  readonly unfinished: readonly string[];
   /** Temporary files of writers that are gone. */
   readonly temporaries: readonly string[];
   /** What SQLite says of its own file. */
@@ -60,6 +62,7 @@ class Check {
     damaged: [] as string[],
     missing: [] as string[],
     orphans: [] as string[],
+    unfinished: [] as string[],
     packs: [] as number[],
     temporaries: [] as string[],
     index: [] as string[],
@@ -90,8 +93,11 @@ class Check {
     this.#tick();
     const found = this.store.loose.readRaw(key);
     if (found === "missing") return; // removed meanwhile
-    if (found === "damaged") this.report.damaged.push(key);
-    else if (this.#indexIsSound && !this.store.index.has(key)) {
+    if (found === "damaged") {
+      // Without a row it is no entry but a file that a writer is at, or died at.
+      if (!this.#indexIsSound || this.store.index.has(key)) this.report.damaged.push(key);
+      else this.report.unfinished.push(key);
+    } else if (this.#indexIsSound && !this.store.index.has(key)) {
       this.report.orphans.push(key);
     }
   }
@@ -139,9 +145,8 @@ class Check {
   heal(): void {
     const { index, loose, packs } = this.store;
     const isKey = (key: string) => KEY_HEX.test(key);
-    const looseDamaged = this.report.damaged.filter((key) =>
-      loose.readRaw(key) === "damaged"
-    );
+    const suspects = [...this.report.damaged, ...this.report.unfinished];
+    const looseDamaged = suspects.filter((key) => loose.readRaw(key) === "damaged");
     loose.remove(looseDamaged);
     packs.setAside([...packs.broken()]);
     this.#dropDamagedRecords();

@@ -87,6 +87,7 @@ function describe(report: VerifyReport): string {
   list(done ? "damaged, dropped" : "damaged", report.damaged);
   list(done ? "missing, dropped" : "missing", report.missing);
   list(done ? "without a row, adopted" : "without a row (harmless)", report.orphans);
+  list("cut short, without a row (harmless)", report.unfinished);
   list("left by killed writers", report.temporaries);
   list("index", report.index);
   return lines.join("\n");

@@ -44,66 +44,68 @@ function perTextUs(
   return median(times);
 }
 
-async function hits({ scratch, note }: BenchContext): Promise<Row[]> {
+interface Hits {
+  readonly arenaUs: number;
+  readonly mapUs: number;
+  readonly packUs: number;
+}
+
+/** Our own layers, and a Map of the same vectors. */
+async function ownHits(folder: string, size: number): Promise<Hits> {
   const { EmbeddingCache } = await import("../../lib/cache/embedding_cache.ts");
-  const fill = await import("../lib/cache_fill.ts");
+  const { BENCH_IDENTITY: identity, fillPacked, freshText } = await import(
+    "../lib/cache_fill.ts"
+  );
+  fillPacked(folder, size);
+  using packs = EmbeddingCache.open(folder, { arenaBytes: 0 });
+  const one = new Float32Array(identity.dimensions);
+  const packUs = perTextUs(size, freshText, (text) => packs.lookup(text, identity, one));
+  using arena = EmbeddingCache.open(folder, { arenaBytes: size * 1536 });
+  const map = new Map<string, Float32Array>();
+  for (let i = 0; i < size; i++) {
+    const vector = arena.lookup(freshText(i), identity);
+    if (!vector) throw new Error("No hit");
+    map.set(freshText(i), vector);
+  }
+  const arenaUs = perTextUs(size, freshText, (text) => arena.peek(text, identity));
+  const mapUs = perTextUs(size, freshText, (text) => map.get(text));
+  return { arenaUs, mapUs, packUs };
+}
+
+async function hits({ scratch, note }: BenchContext): Promise<Row[]> {
+  const { freshText } = await import("../lib/cache_fill.ts");
   const { installPeers, peerUs, redisUs } = await import("./cache_peers/peers.ts");
   await installPeers(note);
-  const { BENCH_IDENTITY: identity, freshText } = fill;
   const rows: Row[] = [];
-  const growth = new Map<string, number[]>();
-  const add = (name: string, size: number, us: number, peer?: [string, number]) => {
-    const [peerName, value] = peer ?? [];
-    const against = peerName === undefined
-      ? undefined
-      : { name: peerName, value: value! };
-    rows.push(row(`cache-hit/${name}@${size}`, "µs", "lower", us, against));
-    growth.set(name, [...growth.get(name) ?? [], us]);
-  };
+  const sizes: Hits[] = [];
   for (const size of SIZES) {
     note(`${size} entries`);
     const folder = `${scratch}/hits-${size}`;
     Deno.mkdirSync(folder);
-    fill.fillPacked(folder, size);
-    using packs = EmbeddingCache.open(folder, { arenaBytes: 0 });
-    const one = new Float32Array(identity.dimensions);
-    const packUs = perTextUs(
-      size,
-      freshText,
-      (text) => packs.lookup(text, identity, one),
-    );
-    using arena = EmbeddingCache.open(folder, { arenaBytes: size * 1536 });
-    const map = new Map<string, Float32Array>();
-    for (let i = 0; i < size; i++) {
-      const vector = arena.lookup(freshText(i), identity)!;
-      map.set(freshText(i), vector);
-    }
-    const arenaUs = perTextUs(size, freshText, (text) => arena.peek(text, identity));
-    const mapUs = perTextUs(size, freshText, (text) => map.get(text));
-    add("arena", size, arenaUs, ["a plain Map", mapUs]);
-    if (size <= PEER_LIMIT) {
-      const lmdbUs = await peerUs("lmdb", `${folder}/p`, size, LOOKUPS);
-      add("pack", size, packUs, ["lmdb in Node", lmdbUs]);
-      const sqliteUs = await peerUs("sqlite", `${folder}/p`, size, LOOKUPS);
-      rows.push(row(`cache-hit/pack-sqlite@${size}`, "µs", "lower", packUs, {
-        name: "better-sqlite3 in Node",
-        value: sqliteUs,
-      }));
+    const ours = await ownHits(folder, size);
+    sizes.push(ours);
+    const { arenaUs, mapUs, packUs } = ours;
+    const add = (name: string, us: number, peer?: string, value?: number) => {
+      const against = peer === undefined ? undefined : { name: peer, value: value! };
+      rows.push(row(`cache-hit/${name}@${size}`, "µs", "lower", us, against));
+    };
+    add("arena", arenaUs, "a plain Map", mapUs);
+    if (size > PEER_LIMIT) add("pack", packUs);
+    else {
+      const peers = `${folder}/peers`;
+      add("pack", packUs, "lmdb in Node", await peerUs("lmdb", peers, size, LOOKUPS));
+      const sqliteUs = await peerUs("sqlite", peers, size, LOOKUPS);
+      add("pack-sqlite", packUs, "better-sqlite3 in Node", sqliteUs);
       const redis = await redisUs(folder, size, freshText);
       if (redis === null) note("Redis is not installed: no figure against it");
-      else {
-        rows.push(row(`cache-hit/pack-redis@${size}`, "µs", "lower", packUs, {
-          name: "Redis MGET of 1000 over a unix socket",
-          value: redis,
-        }));
-      }
-    } else add("pack", size, packUs);
+      else add("pack-redis", packUs, "Redis MGET of 1000 over a unix socket", redis);
+    }
     Deno.removeSync(folder, { recursive: true });
   }
-  for (const [name, values] of growth) {
-    rows.push(row(`cache-hit/growth-${name}`, "µs", "lower", values.at(-1)!, {
+  for (const name of ["arenaUs", "packUs"] as const) {
+    rows.push(row(`cache-hit/growth-${name}`, "µs", "lower", sizes.at(-1)![name], {
       name: `the same at ${SIZES[0]} entries`,
-      value: values[0]!,
+      value: sizes[0]![name],
     }));
   }
   return rows;

@@ -9,7 +9,7 @@ import { LockedError, OpError } from "../../lib/base/errors.ts";
 import { CODECS } from "../../lib/cache/codec.ts";
 import { EmbeddingCache, verifyCache } from "../../lib/cache/embedding_cache.ts";
 import { isSound } from "../../lib/cache/verify.ts";
-import { lockPacks } from "../../lib/cache/compact.ts";
+import { lockPacks } from "../../lib/cache/pack_lock.ts";
 import { DenseEmbedder, textsOf } from "./support.ts";
 
 const COLD = { arenaBytes: 0 };
