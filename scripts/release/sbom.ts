@@ -23,6 +23,7 @@ const LICENSES: Readonly<Record<string, string>> = {
   "@nornagon/put@0.0.8": "MIT",
   "jsbi@2.0.5": "Apache-2.0",
   "map-stream@0.1.0": "MIT",
+  "pause-stream@0.0.11": "MIT OR Apache-2.0",
 };
 
 const REPO = new URL("../../", import.meta.url).pathname;
