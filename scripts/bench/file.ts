@@ -69,10 +69,13 @@ async function file({ scratch }: BenchContext): Promise<Row[]> {
   const peer = { name: "`deno run` of the bundle", value: bundle! };
   const unpacked = `${scratch}/cache/op-dbus`;
   const [runtime] = [...Deno.readDirSync(unpacked)].map(({ name }) => name);
-  const memory = peakMiB(`${unpacked}/${runtime}/op-dbus`, [
-    ...[...RUN, ...permissionFlags()],
-    ...[`${unpacked}/${runtime}/app/${MAIN}`, "version"],
-  ], { DENO_DIR: `${unpacked}/${runtime}/cache` });
+  const peak = () =>
+    peakMiB(`${unpacked}/${runtime}/op-dbus`, [
+      ...[...RUN, ...permissionFlags()],
+      ...[`${unpacked}/${runtime}/app/${MAIN}`, "version"],
+    ], { DENO_DIR: `${unpacked}/${runtime}/cache` });
+  peak(); // fills the caches, which are kept by path
+  const memory = peak();
   return [
     row("file/size", "MB", "lower", size / 1e6),
     row("file/first-run", "ms", "lower", first! - none!),

@@ -183,7 +183,10 @@ place_app() { # puts app/ in its place, unless another run has done so
   mv -f -- "$new/app" "$dir/app" && rm -rf -- "$dir/app/app"
 }
 unpack() {
-  mkdir "$new/app" && extract $runtime "$new/$app" && extract $pack "$new/pack" && divide ||
+  extract $runtime "$new/$app" &
+  mkdir "$new/app" && extract $pack "$new/pack"
+  packed=$?
+  wait $! && [ $packed = 0 ] && divide ||
     no "$1" "cannot write (is the disk full?)" || return 1
   check "$new" ||
     no "$1" "the unpacked files' SHA-256 is wrong: disk full, or a damaged download" || return 1
