@@ -6,7 +6,6 @@
 import { type SubvolumeInfo, subvolumeInfo } from "./btrfs.ts";
 import {
   BTRFS_REQUEST as REQUEST,
-  FIRST_FREE_OBJECTID,
   INO_LOOKUP_BYTES,
   ROOTREF_BYTES,
 } from "./btrfs_requests.ts";
@@ -14,7 +13,6 @@ import { DT_DIR, DT_UNKNOWN, listFd } from "./directory.ts";
 import { isSysError } from "./errno.ts";
 import { close, O_DIRECTORY, O_NOFOLLOW, O_RDONLY, openAt } from "./files.ts";
 import { ioctl } from "./ioctl.ts";
-import { fstat } from "./stat.ts";
 
 /** One subvolume of a folder. */
 export interface ListedSubvolume {
@@ -29,14 +27,14 @@ export interface ListedSubvolume {
  * @param folderFd an open folder on btrfs
  */
 export function listSubvolumes(folderFd: number): ListedSubvolume[] {
-  const found: ListedSubvolume[] = [];
+  const found: ListedSubvolume[] = [], { id } = subvolumeInfo(folderFd);
   for (const { name, type } of listFd(folderFd)) {
     if (type !== DT_DIR && type !== DT_UNKNOWN) continue;
     const fd = openIfThere(folderFd, name);
     if (fd === null) continue;
     try {
-      if (fstat(fd, name).ino !== FIRST_FREE_OBJECTID) continue;
-      found.push({ name, info: subvolumeInfo(fd, name) });
+      const info = subvolumeInfo(fd, name);
+      if (info.id !== id) found.push({ name, info }); // else a plain folder of this one
     } finally {
       close(fd);
     }

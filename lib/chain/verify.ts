@@ -16,6 +16,8 @@ import { ChainReader, pause } from "./reader.ts";
 /** Most faults that are listed; a chain that is rotten throughout has more. */
 const FAULTS_LIMIT = 1000;
 const BLOCKS_PER_TURN = 512;
+/** How often a journal is looked at whose last line is not whole. */
+const LOOKS = 5;
 
 /** Something that is wrong. */
 export interface ChainFault {
@@ -55,9 +57,8 @@ export interface VerifyOptions {
 /**
  * Verifies a chain.
  *
- * @param folder `@timing`, or a snapshot of it. To have what concurrent appends leave
- *   told from damage, call it with the chain's lock held until the first progress call,
- *   or on a snapshot.
+ * @param folder `@timing`, or a snapshot of it. Appends may go on meanwhile: what was
+ *   acknowledged when it began is verified.
  */
 export async function verifyChain(
   folder: string,
@@ -66,7 +67,7 @@ export async function verifyChain(
   const check = new Check();
   let reader: ChainReader;
   try {
-    reader = new ChainReader(folder);
+    reader = await settledReader(folder, options.signal);
   } catch (error) {
     if (!(error instanceof OpError)) throw error;
     check.fault(null, error.message);
@@ -78,6 +79,19 @@ export async function verifyChain(
   check.headNote(reader, options.key);
   await check.blocks(reader, options);
   return check.report();
+}
+
+/** Looks again at a journal whose end is not whole: an append may be under way. */
+async function settledReader(folder: string, signal?: AbortSignal): Promise<ChainReader> {
+  for (let look = 1;; look++) {
+    const reader = new ChainReader(folder);
+    const { journal } = reader;
+    const whole = !journal ||
+      (journal.cutShort === null && journal.goodBytes === journal.totalBytes);
+    if (whole || look === LOOKS) return reader;
+    reader[Symbol.dispose]();
+    await pause(signal);
+  }
 }
 
 /** One verification in progress. */
@@ -180,8 +194,19 @@ class Check {
       for (const check of milestones.get(number + 1) ?? []) check(this.#frontier);
     }
     options.onProgress?.(reader.size, reader.size);
+    if (this.#lastCompacted > this.#compactedTo) this.#newerCompaction(reader);
     if (this.#lastCompacted > this.#compactedTo) {
       this.fault(this.#lastCompacted, "its data is gone, though nothing compacted it");
+    }
+  }
+
+  /** A compaction that began while the blocks were read is on record behind them. */
+  #newerCompaction(reader: ChainReader): void {
+    using now = new ChainReader(reader.files.folder);
+    for (let number = reader.size; number < now.size; number++) {
+      const { category, action, what } = now.readRaw(number).header;
+      if (category !== "chain" || action !== "compact") continue;
+      this.#compactedTo = Math.max(this.#compactedTo, compactedTo(what));
     }
   }
 

@@ -66,7 +66,7 @@ Everything that is downloaded is verified before it is used:
                  version and the digest, by a key that you trust
   repositories   index.json, signed, with a counter that may only grow and a date after
                  which it is refused: nobody can show you an old list as if it were new
-  op-dbus itself SHA256SUMS, signed by the release key
+  this program   SHA256SUMS, signed by the release key
 
 A key is trusted when you say so and never because a download came with it. Compare its id
 with one that you got in another way. Keys are plain minisign keys: whatever minisign signs

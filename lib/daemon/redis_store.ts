@@ -21,7 +21,7 @@ const QUEUE_LIMIT = 10_000;
  * Connects, in the background: until then every lookup fails at once, which is a miss.
  */
 export async function openRedis(options: RedisOptions): Promise<SharedStore> {
-  const { createClient, createCluster, RESP_TYPES } = await import("@redis/client");
+  const { createClient, createCluster, RESP_TYPES } = await loadClient();
   const socket = {
     connectTimeout: CONNECT_TIMEOUT_MS,
     reconnectStrategy: (retries: number) =>
@@ -56,4 +56,11 @@ export async function openRedis(options: RedisOptions): Promise<SharedStore> {
     },
     close: () => void client.destroy(),
   };
+}
+
+/** The package is CommonJS: bundled, its names are under `default` only. */
+async function loadClient() {
+  const found = await import("@redis/client");
+  const named: unknown = found.createClient;
+  return named === undefined ? found.default : found;
 }

@@ -44,6 +44,7 @@ export interface ServeOptions {
 const SOCKET_MODE = 0o660;
 /** Changes under the root come in bursts: one look for all of them. */
 const PLUGIN_SETTLE_MS = 200;
+const REPEAT_MS = 60_000;
 
 /** A running service. */
 export class Service {
@@ -138,7 +139,9 @@ export class Service {
       urls,
       cluster: config.get("serve.redis.cluster"),
       expireS: Math.ceil(config.get("serve.redis.expire") / 1000),
-      onError: (message) => this.options.log("warning", `second tier: ${message}`),
+      onError: seldom((message) => {
+        this.options.log("warning", `second tier: ${message}`);
+      }),
     });
     const timeoutMs = config.get("serve.redis.timeout");
     this.tier = new TierTwo(store, { ...TIER_DEFAULTS, timeoutMs });
@@ -313,6 +316,18 @@ export class Service {
       }
     }
   }
+}
+
+/** Says the same thing at most once a minute: a lost server is asked for all the time. */
+function seldom(say: (message: string) => void): (message: string) => void {
+  let last = "", lastMs = -Infinity;
+  return (message) => {
+    const now = performance.now();
+    if (message === last && now - lastMs < REPEAT_MS) return;
+    last = message;
+    lastMs = now;
+    say(message);
+  };
 }
 
 /** Settings that are read at the start only. */

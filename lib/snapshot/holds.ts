@@ -3,6 +3,7 @@
  * `.holds/<snapshot>/` beside the snapshots, so that a lost meta folder loses none, and
  * whatever cannot be read there still protects.
  */
+import { hash } from "node:crypto";
 import { listFolder, readTextFile } from "../../ffi/directory.ts";
 import { isSysError } from "../../ffi/errno.ts";
 import { AT_FDCWD, AT_REMOVEDIR, fsyncFolder, unlinkAt } from "../../ffi/files.ts";
@@ -17,20 +18,29 @@ export interface Hold {
   readonly createdMs: number;
 }
 
-const MAX_TAG_BYTES = 150;
+/** Longest tag, in UTF-8: the name of a replica may be a long path. */
+const MAX_TAG_BYTES = 1024;
+/** A tag whose encoded form is longer than this is named by its digest. */
+const MAX_NAME_BYTES = 150;
 const MAX_FILE_BYTES = 4096;
 
 const folderOf = (folder: string, name: string) => `${folder}/.holds/${name}`;
 
-/** A tag as a file name: percent-encoded, never `.` or `..`. */
+/**
+ * A tag as a file name: percent-encoded, never `.` or `..`; a long one by its SHA-256. The
+ * file's content says the tag as it is.
+ */
 function tagFile(tag: string): string {
   const encoded = encodeURIComponent(tag).replaceAll(".", "%2E");
-  if (tag === "" || encoded.length > MAX_TAG_BYTES || /\p{Cc}/u.test(tag)) {
+  const sizeBytes = new TextEncoder().encode(tag).length;
+  if (tag === "" || sizeBytes > MAX_TAG_BYTES || /\p{Cc}/u.test(tag)) {
     throw new InputError("bad_tag", `Cannot hold with the tag ${JSON.stringify(tag)}`, {
       hint: "give a short text of one line, such as before-upgrade",
     });
   }
-  return encoded;
+  return encoded.length <= MAX_NAME_BYTES
+    ? encoded
+    : `sha256-${hash("sha256", tag, "hex")}`;
 }
 
 /** The snapshots of a folder that are held, with their holds. */

@@ -17,7 +17,6 @@ import {
   O_NONBLOCK,
   O_RDONLY,
   openBeneath,
-  pread,
   pwriteAll,
   RENAME_NOREPLACE,
   renameAt,
@@ -36,12 +35,12 @@ import type {
   StreamCommand,
   StreamTime,
 } from "./command.ts";
+import { copyRange } from "./copy_range.ts";
 import { StreamError } from "./error.ts";
 import { OpenFiles, openRegular } from "./open_files.ts";
 import { binaryString } from "./paths.ts";
 import { decodeEncoded } from "./zstd.ts";
 
-const COPY_BYTES = 1024 * 1024;
 const S_IFIFO = 0o010000, S_IFSOCK = 0o140000;
 
 /** Where and how commands are carried out. */
@@ -275,22 +274,6 @@ export class Applier implements Disposable {
 
 /** What a file system that cannot share says, or ranges that cannot be shared. */
 const CANNOT_SHARE = ["EOPNOTSUPP", "ENOTSUP", "ENOTTY", "EXDEV", "EINVAL", "ETXTBSY"];
-
-function copyRange(
-  source: number,
-  from: number,
-  target: number,
-  to: number,
-  length: number,
-): void {
-  const chunk = new Uint8Array(Math.min(COPY_BYTES, length));
-  for (let done = 0; done < length;) {
-    const n = pread(source, chunk.subarray(0, length - done), from + done);
-    if (n === 0) return;
-    pwriteAll(target, chunk.subarray(0, n), to + done);
-    done += n;
-  }
-}
 
 function timespec(time: StreamTime): Timespec {
   return { seconds: BigInt(time.seconds), nanoseconds: time.nanoseconds };

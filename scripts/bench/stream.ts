@@ -70,6 +70,7 @@ async function receiveRows(
   root: string,
   file: string,
   rounds: number,
+  warmup = 1,
 ): Promise<Row[]> {
   const { receiveStream } = await import("../../lib/stream/receive.ts");
   const { fileSource } = await import("../../lib/stream/source.ts");
@@ -87,7 +88,7 @@ async function receiveRows(
       await sh("btrfs", "receive", "-q", "-f", file, folder);
       await sh("sync", "-f", folder);
     },
-  ], { rounds, warmup: 1 });
+  ], { rounds, warmup });
   return [
     row(name, "ms", "lower", ours!, {
       name: "btrfs receive (not synced)",
@@ -114,7 +115,7 @@ async function receiveSmall({ scratch }: BenchContext): Promise<Row[]> {
     await sh("btrfs", "subvolume", "create", `${root}/src`);
     smallTree(`${root}/src/files`, SMALL_FILES, SMALL_FOLDERS);
     await kernelStream(root, `${root}/src`, `${scratch}/small`);
-    return await receiveRows("stream-receive-small", root, `${scratch}/small`, 3);
+    return await receiveRows("stream-receive-small", root, `${scratch}/small`, 3, 0);
   });
 }
 
