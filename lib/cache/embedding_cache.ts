@@ -1,6 +1,4 @@
 /** The embedding cache: texts become vectors, once. */
-import { AT_FDCWD, mkdirAt } from "../../ffi/files.ts";
-import { isSysError } from "../../ffi/errno.ts";
 import { compact, type CompactOptions, type CompactReport } from "./compact.ts";
 import type { Mapping } from "../../ffi/memory.ts";
 import { placeMapping } from "../placement/apply.ts";
@@ -28,7 +26,8 @@ import {
 import { Gate } from "./gate.ts";
 import { CacheIndex } from "./index.ts";
 import { wellFormed } from "./key.ts";
-import { type Durability, LooseStore } from "./loose.ts";
+import type { Durability } from "./loose.ts";
+import { openLoose } from "./open_loose.ts";
 import { lockPacks, makePackLock } from "./pack_lock.ts";
 import { PackSet } from "./pack_set.ts";
 import { type Match, search } from "./search.ts";
@@ -388,23 +387,4 @@ export function verifyCache(
   const adopted = setAside === null ? 0 : cache.adoptAll();
   const report = cache.verify(options);
   return { ...report, rebuilt: setAside === null ? null : { setAside, adopted } };
-}
-
-function openLoose(folder: string, readOnly: boolean): LooseStore {
-  const path = `${folder}/vectors`;
-  try {
-    if (!readOnly) makeFolder(path);
-    return new LooseStore(path);
-  } catch (error) {
-    throw asOpError(error, `Cannot open the cache ${folder}`);
-  }
-}
-
-function makeFolder(path: string): void {
-  try {
-    mkdirAt(AT_FDCWD, path, 0o755);
-  } catch (error) {
-    // EROFS comes before EEXIST on some file systems: opening tells what is there.
-    if (!isSysError(error, "EEXIST", "EROFS")) throw error;
-  }
 }
