@@ -126,6 +126,8 @@ export const LIBC_SYMBOLS = {
     parameters: ["i32", "buffer", "usize", "i32", "buffer", "u32"],
     result: "isize",
   },
+  /** int setenv(const char *name, const char *value, int overwrite) */
+  setenv: { parameters: ["buffer", "buffer", "i32"], result: "i32" },
   /** long sysconf(int name) */
   sysconf: { parameters: ["i32"], result: "i64" },
   /** uid_t geteuid(void) */

@@ -4,7 +4,7 @@
  * Source: onnxruntime_c_api.h; https://onnxruntime.ai/docs/api/c/
  */
 import { openLibraryAt } from "./library.ts";
-import { cString } from "./libc.ts";
+import { check, cString, sys } from "./libc.ts";
 import {
   address,
   keepAlive,
@@ -77,6 +77,15 @@ const LIBRARY_SYMBOLS = {
   OrtGetApiBase: { parameters: [], result: "pointer" },
 } as const;
 
+/**
+ * Since 1.30 the library for Linux reports to its maker: unless told not to before it is
+ * loaded, it makes onnxruntime.db below ~/.cache, leaves .ses and mat-debug-<pid>.log in
+ * $TMPDIR and sends events over HTTPS. Source: onnxruntime/core/platform/posix/telemetry.cc.
+ */
+function refuseTelemetry(): void {
+  check(sys.setenv(cString("ORT_DISABLE_TELEMETRY"), cString("1"), 1), "setenv");
+}
+
 /** The C API of one loaded library. Lives as long as the process: it has threads. */
 export class OnnxRuntime {
   /** The library's own version, e.g. `1.30.0`. */
@@ -92,6 +101,7 @@ export class OnnxRuntime {
    * @throws {OnnxRuntimeError} when it is too old
    */
   constructor(path: string) {
+    refuseTelemetry();
     const base = openLibraryAt(path, LIBRARY_SYMBOLS).symbols.OrtGetApiBase();
     const entries = readTable(base, 2);
     const getApi = new Deno.UnsafeFnPointer(
@@ -111,6 +121,7 @@ export class OnnxRuntime {
     const last = Math.max(...Object.values(SLOTS).map(({ slot }) => slot));
     this.#table = readTable(api, last + 1);
     this.#env = this.create("CreateEnv", LOG_FATAL, cString("op-dbus"));
+    this.call("DisableTelemetryEvents", this.#env);
     this.#memory = this.create("CreateCpuMemoryInfo", ARENA_ALLOCATOR, MEMORY_DEFAULT);
   }
 

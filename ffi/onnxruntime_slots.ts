@@ -34,6 +34,7 @@ export const SLOTS = {
   GetErrorMessage: { slot: 2, parameters: ["pointer"], result: "pointer" },
   /** (level, logid, OrtEnv**) */
   CreateEnv: status(3, "i32", "buffer", "buffer"),
+  DisableTelemetryEvents: status(6, "pointer"),
   /** (env, path, options, OrtSession**) */
   CreateSession: status(7, "pointer", "buffer", "pointer", "buffer"),
   /** (env, bytes, length, options, OrtSession**) */
