@@ -159,7 +159,10 @@ platformTest(
     await deleteSnapshot(cache, name);
     assertThrows(() => addHold(cache.folder, name, "", T0), InputError);
     assertThrows(() => addHold(cache.folder, name, "a\nb", T0), InputError);
-    assertThrows(() => addHold(cache.folder, name, "x".repeat(500), T0), InputError);
+    assertThrows(() => addHold(cache.folder, name, "x".repeat(2000), T0), InputError);
+    const long = `replica ssh://root@host/${"deep/".repeat(80)}`; // longer than a file name
+    addHold(cache.folder, name, long, T0);
+    assertEquals(removeHolds(cache.folder, name, long), [long]);
   },
 );
 
