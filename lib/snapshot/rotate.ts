@@ -90,7 +90,8 @@ export async function prune(
 function dryRun(target: Target, policy: Policy, nowMs: number, create: boolean): Rotated {
   const found = listFound(target), candidates = found.map(asCandidate);
   if (create) {
-    const name = snapshotName(target.prefix, nowMs, "second");
+    const taken = new Set(found.map(({ name }) => name));
+    const name = freeName(target.prefix, nowMs, taken);
     candidates.push({ name, timeMs: nowMs, holds: [], problem: null });
   }
   const decisions = decide(candidates, policy, nowMs, clockOf(found, nowMs));
@@ -103,6 +104,15 @@ function dryRun(target: Target, policy: Policy, nowMs: number, create: boolean):
     deleted,
     notes: warnings(decisions),
   };
+}
+
+/** The name that {@link createUnlocked} would take: two rotations may share a second. */
+function freeName(prefix: string, timeMs: number, taken: ReadonlySet<string>): string {
+  for (const precision of ["minute", "second"] as const) {
+    const name = snapshotName(prefix, timeMs, precision);
+    if (!taken.has(name)) return name;
+  }
+  return snapshotName(prefix, timeMs, "millisecond");
 }
 
 /** A found snapshot as the rules see it. */

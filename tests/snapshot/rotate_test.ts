@@ -61,6 +61,14 @@ platformTest("a dry run says the same and changes nothing", async () => {
   );
 });
 
+platformTest("a dry run in the second of the last snapshot still counts it", async () => {
+  await using root = await testRoot();
+  const cache = root.target("cache"), policy = parsePolicy("keep_last=1");
+  for (const afterMs of [0, 10]) await createSnapshot(cache, { nowMs: NOW + afterMs });
+  const dry = await rotate(cache, policy, { nowMs: NOW + 20, dryRun: true });
+  assertEquals(dry.deleted, names(cache));
+});
+
 platformTest(
   "held, foreign, writable and future ones survive, and are reported",
   async () => {
