@@ -36,6 +36,7 @@ platformTest(
     assertEquals(code, 0, all);
     assertIncludes(all, "298 texts: 28 hits, 270 misses");
     assertIncludes(all, "298 texts: 298 hits, 0 misses");
+    assertIncludes(all, /On disk the cache takes [1-9]\d* KiB/);
     assertIncludes(all, /Created \S+\/@cache-snapshots\/cache@/);
     assertEquals(
       (await Deno.readTextFile("/proc/self/mounts")).includes("op-dbus-try"),
@@ -51,6 +52,7 @@ platformTest(
     assertEquals(code, 0, all);
     assertIncludes(all, "Working on a plain folder, because this is missing: ");
     assertIncludes(all, "298 texts: 298 hits, 0 misses");
+    assertIncludes(all, /On disk the cache takes [1-9]\d* KiB/);
     assertIncludes(all, "No snapshot: it needs btrfs");
   },
 );
