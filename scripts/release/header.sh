@@ -193,7 +193,10 @@ unpack() {
   (cd "$new" && chmod $mode "./$app" app && { [ $mode = 700 ] || chmod 644 app/*; }) 2>/dev/null ||
     no "$1" "cannot change permissions" || return 1
   (cd "$new" && DENO_DIR="$new/cache" "./$app" --version) >/dev/null 2>&1
-  case $? in
+  started=$?
+  [ $started = 0 ] || [ "$(uname -m)" = @ARCH@ ] ||
+    no "$1" "this file is for @ARCH@ and this machine is $(uname -m): download the one for it" || return 1
+  case $started in
     0) ;;
     126) no "$1" "programs may not run from here (mounted noexec)" || return 1 ;;
     *) no "$1" "its runtime does not start: it needs glibc 2.27 or newer, libgcc_s.so.1 and /proc (musl systems such as Alpine are not supported)" || return 1 ;;

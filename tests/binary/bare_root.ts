@@ -9,7 +9,8 @@ import { type Scratch, sh, tempFolder } from "../support/scratch.ts";
 /** From dash, coreutils, findutils, grep and gzip: Debian's essential set. */
 const ESSENTIAL = [
   ...["sh", "cat", "chmod", "cut", "env", "find", "grep", "gzip", "head", "id", "ls"],
-  ...["mkdir", "mktemp", "mv", "rm", "sha256sum", "sync", "tail", "wc", "sleep", "true"],
+  ...["mkdir", "mktemp", "mv", "rm", "sha256sum", "sync", "tail", "uname", "wc", "sleep"],
+  ...["true"],
 ];
 /** Beside libc: what any C++ or Rust program needs. */
 const LIBRARIES = ["libgcc_s.so.1", "libdl.so.2", "libpthread.so.0", "librt.so.1"];
@@ -107,7 +108,8 @@ async function runIn(
   return { code, stdout: text.decode(stdout), stderr: text.decode(stderr) };
 }
 
-async function copyInto(root: string, file: string, target = file): Promise<void> {
+/** Copies a file of this machine into a root, folders made as needed. */
+export async function copyInto(root: string, file: string, target = file): Promise<void> {
   const path = root + target;
   await Deno.mkdir(path.slice(0, path.lastIndexOf("/")), { recursive: true });
   await Deno.copyFile(await Deno.realPath(file), path);
