@@ -9,7 +9,8 @@
 import { assertEquals, assertIncludes } from "../support/assert.ts";
 import { cli } from "../support/cli.ts";
 import { sh, tempFolder } from "../support/scratch.ts";
-import { type BareRoot, copyInto, rootTest } from "./bare_root.ts";
+import { copyInto } from "../../scripts/lib/bare_root.ts";
+import { type BareRoot, rootTest } from "./bare_root.ts";
 import { unpackWithoutRunning } from "./executable.ts";
 
 const REPO = new URL("../../", import.meta.url).pathname;
