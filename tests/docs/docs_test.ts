@@ -118,6 +118,16 @@ Deno.test("every op-dbus that a page or a topic names is a command, with its fla
   assertEquals(wrong, []);
 });
 
+Deno.test("docs/metrics.md names each metric of the service, and no other", async () => {
+  const namesIn = (text: string) => text.match(/\bopdbus_\w+/g) ?? [];
+  const folder = `${REPO}lib/daemon`;
+  const sources = [...Deno.readDirSync(folder)].map(({ name }) =>
+    Deno.readTextFileSync(`${folder}/${name}`)
+  );
+  const told = namesIn(await Deno.readTextFile(`${REPO}docs/metrics.md`));
+  assertEquals([...new Set(told)].sort(), [...new Set(sources.flatMap(namesIn))].sort());
+});
+
 Deno.test("docs/reference.md is what `deno task docs` writes", async () => {
   const { stdout } = await format(await reference());
   const written = await Deno.readTextFile(`${REPO}docs/reference.md`);
