@@ -4,7 +4,7 @@
  * NAME is a bench's name or the beginning of one; without any, all run. Rows go to
  * standard output (`--json`: one array), everything else to standard error.
  */
-import type { Bench, Row } from "./bench_kit.ts";
+import { type Bench, type Row, verdict } from "./bench_kit.ts";
 
 const FOLDER = new URL("./bench/", import.meta.url);
 
@@ -44,10 +44,11 @@ function figure(value: number): string {
 /** A row in words: a ratio below 1 is good where lower is better. */
 function line(row: Row): string {
   const start = `${row.name.padEnd(36)} ${figure(row.value).padStart(9)} ${row.unit}`;
-  if (row.peer === null || row.ratio === null) return start;
+  const end = row.target ? `  ${verdict(row, row.target)}` : "";
+  if (row.peer === null || row.ratio === null) return start + end;
   return `${start.padEnd(56)} ${
     figure(row.ratio)
-  } × ${row.peer} (${row.better} is better)`;
+  } × ${row.peer} (${row.better} is better)${end}`;
 }
 
 async function runOne(bench: Bench): Promise<Row[]> {

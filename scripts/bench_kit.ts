@@ -21,6 +21,18 @@ export interface Row {
   peer: string | null;
   /** `value` divided by the peer's median, same unit; null for no peer. */
   ratio: number | null;
+  /** What the figure ought to be; see {@link wanted}. */
+  target?: Target;
+}
+
+/** What a figure ought to be. Both limits may be given. */
+export interface Target {
+  readonly most?: number;
+  readonly least?: number;
+  /** What is compared with the limits; default the value. */
+  readonly of?: "value" | "ratio";
+  /** Why it cannot be met here, printed where it is missed. */
+  readonly why?: string;
 }
 
 /** What a bench gets from the frame. */
@@ -100,4 +112,27 @@ export function row(
     peer: peer?.name ?? null,
     ratio: peer ? value / peer.value : null,
   };
+}
+
+/** The row with a target: `deno task bench` prints whether it was met. */
+export function wanted(found: Row, target: Target): Row {
+  return { ...found, target };
+}
+
+/** True where a row's figure is within its target's limits. */
+export function isMet({ value, ratio }: Row, target: Target): boolean {
+  const figure = target.of === "ratio" ? ratio : value;
+  if (figure === null) return false;
+  return figure <= (target.most ?? Infinity) && figure >= (target.least ?? -Infinity);
+}
+
+/** `met (at most 600)`, or `MISSED (at least 3 × wanted): the reason`. */
+export function verdict(found: Row, target: Target): string {
+  const unit = target.of === "ratio" ? " ×" : "";
+  const limits = [
+    target.most === undefined ? [] : [`at most ${target.most}${unit}`],
+    target.least === undefined ? [] : [`at least ${target.least}${unit}`],
+  ].flat().join(", ");
+  if (isMet(found, target)) return `met (${limits})`;
+  return `MISSED (${limits} wanted)${target.why ? `: ${target.why}` : ""}`;
 }

@@ -70,12 +70,23 @@ export function lookUp(
     store.counts.memoryHits++;
     return true;
   }
-  const key = room.keys.of(text);
-  const found = store.lookup(room, key, into, at);
+  const { words, bytes } = room.keys.views(text);
+  const packed = store.lookupPacked(room, words, into, at);
+  if (packed && !needsKey(store, room)) {
+    store.counts.packHits++;
+    return true;
+  }
+  const key = bytes.toHex();
+  const found = packed ? "pack" : store.lookup(room, key, into, at);
   if (found !== "pack" && found !== "loose") return false;
   noteHit(store, room, found, key, text);
   store.admit(room, text, key, into, at);
   return true;
+}
+
+/** True where a hit in a pack is noted by its key. */
+function needsKey(store: Store, room: ModelRoom): boolean {
+  return room.arena !== null || store.textsAreMissing;
 }
 
 function noteHit(
@@ -150,7 +161,8 @@ export class GetOrEmbed {
     const wanted: Wanted[] = [];
     const first = new Map<string, number>();
     const { texts, matrix } = this;
-    const keys = this.#prefetch();
+    this.#prefetch();
+    let packHits = 0;
     for (let row = 0; row < texts.length; row++) {
       const text = wellFormed(texts[row]!);
       if (arena?.copy(text, matrix, row * d)) {
@@ -162,14 +174,22 @@ export class GetOrEmbed {
         this.#copies.push([row, from]);
         continue;
       }
-      const key = keys?.[row] ?? this.room.keys.of(text);
-      const found = this.store.lookup(this.room, key, matrix, row * d);
+      const { words, bytes } = this.room.keys.views(text);
+      const packed = this.store.lookupPacked(this.room, words, matrix, row * d);
+      if (packed && !needsKey(this.store, this.room)) {
+        packHits++;
+        continue;
+      }
+      const key = bytes.toHex();
+      const found = packed ? "pack" : this.store.lookup(this.room, key, matrix, row * d);
       if (found === "pack" || found === "loose") this.#hit(key, text, row, found);
       else {
         first.set(text, row);
         wanted.push({ text, key, row, why: found });
       }
     }
+    this.#tally.diskHits += packHits;
+    this.store.counts.packHits += packHits;
     const { memoryHits, diskHits } = this.#tally;
     this.store.counts.memoryHits += memoryHits;
     this.#tally.duplicates = this.#copies.length;
@@ -179,14 +199,15 @@ export class GetOrEmbed {
   }
 
   /** For many texts: has the disk fetch what is not in memory, in the disk's order. */
-  #prefetch(): (string | undefined)[] | null {
+  #prefetch(): void {
     const { texts, room, store } = this;
-    if (texts.length < PREFETCH_TEXTS || store.packs.areResident(room.name)) return null;
-    const keys: (string | undefined)[] = texts.map((text) =>
-      room.arena?.has(text) ? undefined : room.keys.of(wellFormed(text))
+    if (texts.length < PREFETCH_TEXTS || store.packs.areResident(room.name)) return;
+    store.packs.prefetch(
+      room.name,
+      texts.map((text) =>
+        room.arena?.has(text) ? undefined : room.keys.of(wellFormed(text))
+      ),
     );
-    store.packs.prefetch(room.name, keys);
-    return keys;
   }
 
   #lookAgain(wanted: readonly Wanted[]): Wanted[] {

@@ -20,7 +20,7 @@ import { ftruncate } from "../../ffi/files.ts";
 import { isSysError } from "../../ffi/errno.ts";
 import { writeDurably } from "../base/durable.ts";
 import { readTextFile } from "../../ffi/directory.ts";
-import { KEY_BYTES, roomName } from "./key.ts";
+import { newKey, roomName } from "./key.ts";
 import { usesName } from "./pack_uses.ts";
 import { isResident, readAhead } from "./residency.ts";
 import { deletedName, idxName, Pack, packName } from "./pack.ts";
@@ -35,9 +35,8 @@ const PACK_FILE = /^pack-(\d{1,12})\.pack$/;
 const IDX_FILE = /^pack-(\d{1,12})\.idx$/;
 const ANY_FILE = /^pack-(\d{1,12})\./;
 
-/** The key that {@link PackSet} works on, as bytes and as words. */
-const keyBytes = new Uint8Array(KEY_BYTES);
-const keyWords = new Uint32Array(keyBytes.buffer);
+/** The key that {@link PackSet} works on. */
+const { bytes: keyBytes, words: keyWords } = newKey();
 
 /** Where a key was found. */
 export interface PackPlace {
