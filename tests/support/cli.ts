@@ -40,6 +40,9 @@ export function cliEnvironment(): Record<string, string> {
     const value = Deno.env.get(name);
     if (value !== undefined) env[name] = value;
   }
+  // A full run of the tests counts what the program runs as a child, too.
+  const coverage = Deno.env.get("OPDBUS_TEST_COVERAGE");
+  if (coverage && !Deno.env.has("OPDBUS_TEST_EXE")) env.DENO_COVERAGE_DIR = coverage;
   return env;
 }
 
