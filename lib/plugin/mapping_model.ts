@@ -72,6 +72,7 @@ export interface MappedState {
   readonly delete?: MappedWrite;
   readonly columns: readonly string[];
   readonly objectInterface?: string;
+  readonly objectManager?: string;
   readonly fields: ReadonlyMap<string, MappedField>;
   readonly separator?: string;
   readonly exclusive: boolean;

@@ -150,6 +150,8 @@ export const StateSchema = v.object({
   columns: v.optional(v.array(Identifier)),
   /** Collections that list objects: the interface whose properties are read. */
   object_interface: v.optional(Interface),
+  /** Where the service's org.freedesktop.DBus.ObjectManager is: all objects by one call. */
+  object_manager: v.optional(Path),
   fields: v.optional(v.record(Identifier, FieldSchema)),
   /** Sets of several parts: what joins them in a state file, `80/tcp`. */
   separator: v.optional(v.pipe(v.string(), v.minLength(1), v.maxLength(4))),

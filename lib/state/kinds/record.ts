@@ -43,7 +43,7 @@ export const record: Kind = {
         property: property!,
         ...(iface !== undefined && { interface: iface }),
       };
-      return [field.name, await reader.read(read, bindings)] as const;
+      return [field.name, await reader.read(read, bindings, field.type)] as const;
     }));
     return Object.fromEntries(entries);
   },

@@ -12,7 +12,7 @@ export const value: Kind = {
     checkType(context, type, desired, pointer);
   },
   observe({ state }, reader, bindings) {
-    return reader.read(state.read!, bindings);
+    return reader.read(state.read!, bindings, state.type);
   },
   relevant(_context, _desired, observed) {
     return observed;
