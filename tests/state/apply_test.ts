@@ -5,6 +5,7 @@ import {
   assertThrows,
 } from "../support/assert.ts";
 import { cli, spawnCli } from "../support/cli.ts";
+import { client } from "../support/private_bus.ts";
 import { manifest, signs } from "../support/state_root.ts";
 import { startStore, storeMapping } from "../support/store.ts";
 import {
@@ -16,6 +17,8 @@ import {
 } from "../../lib/base/errors.ts";
 import { acquireLock } from "../../lib/base/lock.ts";
 import { listCheckpoints } from "../../lib/state/checkpoint.ts";
+import { apply } from "../../lib/state/apply.ts";
+import type { Plan } from "../../lib/state/model.ts";
 import { readCurrent } from "../../lib/state/current.ts";
 import { readJournal } from "../../lib/state/journal.ts";
 import { loadPlugins } from "../../lib/state/plugins.ts";
@@ -167,6 +170,47 @@ Deno.test("sets: additive by default, exact when exclusive, deletions last", asy
     "- store.items: three",
     "- store.items: one",
   ]);
+});
+
+Deno.test("a plan is stale when its calls would be others, or while a person was asked", async () => {
+  await using store = await startStore();
+  const { root } = store;
+  const plan = await root.diff(ALL);
+  const forged = structuredClone(plan) as unknown as { changes: { call: object }[] };
+  forged.changes[0]!.call = { ...forged.changes[0]!.call, member: "SetB" };
+  const stale = async (saved: Plan) => {
+    const error = await assertRejects(
+      () => apply({ plan: saved }, root.options),
+      OpError,
+    );
+    assertEquals(error.code, "stale_plan");
+  };
+  await stale(forged as unknown as Plan);
+  const slower = storeMapping().replaceAll("300ms", "400ms");
+  await root.put("store", "semantic-mapping.toml", slower);
+  await stale(plan);
+  assertEquals(await store.log(), []);
+
+  // Somebody else changes it while the question stands on the terminal.
+  const confirm = async () => {
+    await client(
+      ...[store.bus.address, "busctl", `--address=${store.bus.address}`] as const,
+      ...[
+        "call",
+        "org.test.Store",
+        "/org/test/Store",
+        "org.test.Store",
+        "SetB",
+        "s",
+        "w",
+      ],
+    );
+    return true;
+  };
+  const error = await assertRejects(() => root.apply(ALL, { confirm }), OpError);
+  assertEquals(error.code, "stale_plan");
+  assertEquals(await store.log(), ["SetB(w)"]);
+  await apply({ plan: await root.diff(ALL) }, root.options);
 });
 
 Deno.test("two applies at once: the second ends with 5", async () => {
