@@ -188,8 +188,13 @@ function buildField(name: string, field: FieldDocument): MappedField {
 }
 
 function buildWrite(write: WriteDocument): MappedWrite {
-  const { args, item, ...rest } = write;
-  return { ...defined(rest), args: args ?? {}, item: item ?? [] };
+  const { args, item, undo_note, ...rest } = write;
+  return {
+    ...defined(rest),
+    args: args ?? {},
+    item: item ?? [],
+    ...(undo_note !== undefined && { undoNote: undo_note }),
+  };
 }
 
 /** The same without the entries that are undefined. */

@@ -45,6 +45,7 @@ export interface MappedWrite {
   readonly args: Readonly<Record<string, unknown>>;
   readonly arg?: string;
   readonly item: readonly string[];
+  readonly undoNote?: string;
 }
 
 /** A part of a record or of a collection's entry. */

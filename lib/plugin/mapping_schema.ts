@@ -109,6 +109,8 @@ export const WriteSchema = v.object({
   arg: v.optional(Identifier),
   /** Sets: the arguments that take an item's parts, in the order that `read` has them. */
   item: v.optional(v.array(Identifier)),
+  /** What undoing this very change does not bring back, if anything. */
+  undo_note: v.optional(Text),
 });
 
 /** A part of a record, or of an entry of a collection. */

@@ -261,7 +261,9 @@ hostTest(
       "- accounts.users.ada",
     ]);
     // Made again as it was, but for the id that the service gives and no file asks for.
-    const lost = ["accounts.users.ada: made again without its uid"];
+    const note =
+      "made again without its uid; its password and groups are not brought back";
+    const lost = [`accounts.users.ada: ${note}`];
     assertEquals(listCheckpoints(root.layout).at(-1)!.left_out, lost);
     const back = await rollbackToCheckpoint("latest", root.options);
     assertEquals(back.leftOut, lost);

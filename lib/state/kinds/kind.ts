@@ -86,7 +86,8 @@ export function change(context: KindContext, spec: ChangeSpec): Change {
     after: spec.after,
     call: build(spec.call),
     undo: spec.undo && build(spec.undo),
-    undo_note: spec.undoNote ?? state.undoNote ?? null,
+    undo_note: [spec.undoNote, write.undoNote ?? state.undoNote]
+      .filter((note) => note !== undefined).join("; ") || null,
     safe: method?.safe ?? false,
     confirm: state.requiresConfirmation || !(method?.safe ?? false) ||
       (method?.requiresConfirmation ?? true),
