@@ -155,6 +155,52 @@ Deno.test("a service that changed: new methods come, lost ones go, conflicts are
   assertIncludes(await read(root, "echo", file), "# mine\n[methods.fail]");
 });
 
+Deno.test("a service that answers nothing but what it is still becomes a plugin", async () => {
+  await using bus = await privateBus();
+  const peer = (await Deno.readTextFile(ECHO)).replace(
+    "def get(connection, sender, path, interface, name):",
+    "def get(connection, sender, path, interface, name):\n    os._exit(1)",
+  );
+  await Deno.writeTextFile(`${bus.folder}/shy.py`, peer);
+  await bus.start("org.test.Echo", PYTHON, `${bus.folder}/shy.py`);
+  await using root = await StateRoot.make(bus.address, []);
+  const made = await create(root, "shy", "org.test.Echo", { bus: "session" });
+  assertIncludes(made.exampleProblem ?? "", "Cannot call");
+  assertEquals(discoverOne(root.layout, "shy").manifest?.name, "shy");
+  // Its notes were kept: made again, nothing counts as a person's edit.
+  await bus.start("org.test.Echo", PYTHON, ECHO);
+  const again = await create(root, "shy", "org.test.Echo", { bus: "session" });
+  assertEquals([again.report.kept, again.left, again.exampleProblem], [[], [], null]);
+});
+
+Deno.test("a service with too much to map leaves nothing behind", async () => {
+  await using bus = await privateBus();
+  const many = (name: string) =>
+    `<interface name="org.test.${name}">` +
+    Array.from({ length: 1500 }, (_, i) => `<method name="M${i}"/>`).join("") +
+    "</interface>";
+  const peer = (await Deno.readTextFile(ECHO)).replace(
+    "</interface></node>",
+    "</interface>" +
+      ["X", "Y", "Z"].map(many).join("") + "</node>",
+  ).replace(
+    "    info = Gio.DBusNodeInfo.new_for_xml(XML).interfaces[0]\n" +
+      "    connection.register_object(PATH, info, call, get, set_)",
+    "    for info in Gio.DBusNodeInfo.new_for_xml(XML).interfaces:\n" +
+      "        connection.register_object(PATH, info, call, get, set_)",
+  );
+  await Deno.writeTextFile(`${bus.folder}/big.py`, peer);
+  await bus.start("org.test.Echo", PYTHON, `${bus.folder}/big.py`);
+  await using root = await StateRoot.make(bus.address, []);
+  const error = await assertRejects(() => create(root, "big", "org.test.Echo"), OpError);
+  assertEquals(error.code, "bad_mapping");
+  assertIncludes(error.message, "Cannot map org.test.Echo: ");
+  assertEquals(
+    [...Deno.readDirSync(root.layout.root)].some(({ name }) => name === "@plugin-big"),
+    false,
+  );
+});
+
 Deno.test("a service that is missing, or an interface that it lacks, is said so", async () => {
   await using bus = await privateBus();
   await bus.start("org.test.Echo", PYTHON, ECHO);
