@@ -27,6 +27,7 @@ import { joinBlocks } from "../plugin/mapping_write.ts";
 import { requirePluginName } from "../plugin/names.ts";
 import type { Buses } from "./buses.ts";
 import { restorable } from "./checkpoint.ts";
+import { proposeCollections } from "./create_objects.ts";
 import { exampleText, manifestText, preambleText, readmeText } from "./create_texts.ts";
 import { readJson, writeJson } from "./files.ts";
 import { observeEach } from "./observe.ts";
@@ -89,15 +90,18 @@ export async function createPlugin(
     (options.interface === undefined || name === options.interface)
   );
   const main = options.interface ?? mainInterface(service, own.map(({ name }) => name));
-  const generated = generateMapping({
+  const folder = layout.plugin(name);
+  const notes = new Notes(folder);
+  const singles = generateMapping({
     bus: where,
     service,
     path: object.path,
     interface: main,
     interfaces: own,
   });
-  const folder = layout.plugin(name);
-  const notes = new Notes(folder);
+  const generated = options.interface === undefined
+    ? await withCollections(bus, singles, object, notes.mapping, options)
+    : singles;
   // Before anything is made: what cannot be mapped leaves nothing behind.
   const merged = mergeWithMine(folder, service, generated, notes);
   const created = makePluginFolder(layout, `@plugin-${name}`, kind === "btrfs");
@@ -116,6 +120,30 @@ export async function createPlugin(
     report: merged.report,
     left: notes.left,
     exampleProblem: problem,
+  };
+}
+
+/** With the collections that the service's ObjectManager suggests. */
+async function withCollections(
+  bus: Bus,
+  generated: Generated,
+  { path, data }: FoundObject,
+  before: string | null,
+  { service, signal }: CreateOptions,
+): Promise<Generated> {
+  const input = {
+    service,
+    path,
+    mapped: data.interfaces.map(({ name }) => name),
+    states: generated.states,
+    before,
+  };
+  const made = await proposeCollections(bus, input, signal ? { signal } : {});
+  const names = made.map(({ name }) => name.slice("state.".length));
+  return {
+    ...generated,
+    blocks: [...generated.blocks, ...made],
+    states: [...generated.states, ...names],
   };
 }
 

@@ -2,7 +2,7 @@
  * Reads a service's state through properties and safe methods only, with as few round
  * trips as the interface allows: one GetAll per object and interface, each method call once.
  */
-import type { Bus } from "../dbus/bus.ts";
+import type { Bus, CallOptions } from "../dbus/bus.ts";
 import { BusError } from "../dbus/bus_error.ts";
 import { expectType } from "../dbus/call.ts";
 import { parseSignature } from "../dbus/names.ts";
@@ -99,22 +99,12 @@ export class StateReader {
     });
   }
 
-  /**
-   * All objects below an ObjectManager with all their properties, by one call; or why not.
-   * Source: D-Bus specification, "org.freedesktop.DBus.ObjectManager".
-   */
+  /** All objects below an ObjectManager with all their properties, or why not. */
   managed(path: string): Promise<ManagedObjects | BusError> {
     return memo(this.#managed, path, async () => {
       try {
-        const reply = await this.bus.call({
-          destination: this.plugin.mapping.service.name,
-          path,
-          interface: OBJECT_MANAGER,
-          member: "GetManagedObjects",
-        }, this.#options());
-        const what = `the objects of ${this.plugin.mapping.service.name}`;
-        const [objects] = expectType(reply, "a{oa{sa{sv}}}", what);
-        return objects as unknown as ManagedObjects;
+        const { name } = this.plugin.mapping.service;
+        return await managedObjects(this.bus, name, path, this.#options());
       } catch (error) {
         reasonOf(error);
         return error as BusError;
@@ -164,6 +154,29 @@ export class StateReader {
   #options() {
     return this.signal ? { signal: this.signal } : {};
   }
+}
+
+/**
+ * All objects below an ObjectManager, by one call.
+ * Source: D-Bus specification, "org.freedesktop.DBus.ObjectManager".
+ *
+ * @param path the ObjectManager's
+ * @throws {BusError}
+ */
+export async function managedObjects(
+  bus: Bus,
+  service: string,
+  path: string,
+  options: CallOptions,
+): Promise<ManagedObjects> {
+  const reply = await bus.call({
+    destination: service,
+    path,
+    interface: OBJECT_MANAGER,
+    member: "GetManagedObjects",
+  }, options);
+  const [objects] = expectType(reply, "a{oa{sa{sv}}}", `the objects of ${service}`);
+  return objects as unknown as ManagedObjects;
 }
 
 /** A property's value, when it has the type that the mapping says. */

@@ -37,12 +37,27 @@ Deno.test("serve: a property that another client changes is seen by the next que
   await setA("unseen");
   assertEquals(await query("store"), "a");
 
-  const serving = await startServe(root, ["-v"], env);
+  const serving = await startServe(root, ["-v", "--dbus", "system"], env);
   await serving.logged("watching services bus=system plugins=1");
   assertEquals(await query("store"), "unseen");
   await setA("seen");
   await serving.logged("queries dropped plugin=store");
   assertEquals(await query("store"), "seen");
+
+  // A plan asked for over the bus is as exact as one from a file.
+  const document = '{"version":1,"plugins":{"store":{"n":18446744073709551615}}}';
+  const plan = await client(
+    ...[
+      bus.address,
+      "busctl",
+      `--address=${bus.address}`,
+      "--json=short",
+      "call",
+    ] as const,
+    ...["org.opdbus1", "/org/opdbus1", "org.opdbus1.Manager", "Plan", "s", document],
+  );
+  const { changes } = JSON.parse(JSON.parse(plan).data[0]);
+  assertEquals(changes[0].after, "18446744073709551615");
 
   // A plugin that came later is watched as well.
   await install("late");
