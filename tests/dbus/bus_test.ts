@@ -311,7 +311,7 @@ Deno.test("a bus that is no bus: nothing there, silence, garbage, refusal", asyn
 });
 
 /** A bus of this test's own: takes one client in, then answers its calls one by one. */
-async function ownBus(
+function ownBus(
   path: string,
   answers: readonly ((serial: number) => Uint8Array<ArrayBuffer>)[],
 ) {
@@ -361,7 +361,7 @@ Deno.test("garbage in mid-session ends the connection, a body that does not fit 
     return bytes.with(at, 0x73);
   };
   const garbage = () => new TextEncoder().encode("?".repeat(64));
-  await using _bus = await ownBus(path, [misfit, garbage]);
+  await using _bus = ownBus(path, [misfit, garbage]);
   await using bus = await Bus.connect(`unix:path=${path}`);
   assertEquals(bus.uniqueName, ":1.1");
   const call = { ...TARGET, member: "Echo" };
