@@ -16,6 +16,7 @@ import { Models, type ModelSource } from "./models.ts";
 import { activatedFds, Notifier } from "./notify.ts";
 import { Overview, pluginsOf } from "./overview.ts";
 import { pageRoutes } from "./page.ts";
+import { QueryWatch } from "./query_watch.ts";
 import { apiRoutes } from "./routes.ts";
 import { Scheduler } from "./scheduler.ts";
 import { limitsOf, parseListen, readToken } from "./settings.ts";
@@ -61,6 +62,7 @@ export class Service {
   scheduler!: Scheduler;
   overview!: Overview;
   tier: TierTwo | null = null;
+  #watch: QueryWatch | null = null;
 
   private constructor(readonly options: ServeOptions) {
     this.#config = options.config();
@@ -115,6 +117,15 @@ export class Service {
     this.#notifier.send("READY=1", "STATUS=serving");
     log("info", "ready");
     void this.#warm(config.get("serve.warm"));
+    this.#watchQueries();
+  }
+
+  /** After readiness: until it watches, cached queries live until their age. */
+  #watchQueries(): void {
+    const { layout, log, env } = this.options;
+    this.#watch = new QueryWatch(layout, log, env);
+    this.#closers.push(() => this.#watch?.[Symbol.asyncDispose]());
+    void this.#watch.restart();
   }
 
   /** Takes the last hot set into memory: after readiness, since a miss is slow, not wrong. */
@@ -244,6 +255,7 @@ export class Service {
       this.#plugins = now;
       log("info", "plugins changed", { plugins: now });
       this.onPlugins?.();
+      void this.#watch?.restart();
     };
     void (async () => {
       for await (const _event of watcher) {
@@ -291,6 +303,7 @@ export class Service {
         });
       }
       this.onPlugins?.();
+      void this.#watch?.restart();
       log("info", "reloaded");
     } catch (error) {
       log("error", `Cannot reload: ${asOpError(error).message}; the old settings stay`);
