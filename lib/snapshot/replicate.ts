@@ -205,36 +205,41 @@ async function ship(
     courses.map(({ replica }) => (lane) => replica.receive(lane, what)),
   );
   options.signal?.throwIfAborted();
-  const digest = digestOnce(snapshot, options);
+  const equals = comparison(snapshot, options);
   for (const [i, result] of results.entries()) {
-    await settle(target, courses[i]!, snapshot, parent, result, bytes, digest);
+    await settle(target, courses[i]!, { snapshot, parent, bytes }, result, equals);
   }
 }
 
-/** The digest of what is here, computed at most once; null where it is not wanted. */
-function digestOnce(snapshot: Found, options: ReplicateOptions) {
-  let computed: Promise<string> | null = null;
-  if (options.verify === false) return null;
-  return () =>
-    computed ??= import("../stream/disk_tree.ts").then(({ digestOfFolder }) =>
-      digestOfFolder(snapshot.path, { ...(options.signal && { signal: options.signal }) })
-    );
+/** Tells whether a side holds the same; false where it cannot, or nobody wants to know. */
+type Comparison = (replica: Replica) => Promise<boolean>;
+
+/** The digest of what is here is computed at most once. */
+function comparison({ name, path }: Found, options: ReplicateOptions): Comparison {
+  if (options.verify === false) return () => Promise.resolve(false);
+  const { signal } = options, aborting = { ...(signal && { signal }) };
+  let computed: string | null = null;
+  return async (replica) => {
+    if (computed === null) {
+      const { digestOfFolder } = await import("../stream/disk_tree.ts");
+      computed = digestOfFolder(path, aborting);
+    }
+    return await compare(replica, name, computed, signal);
+  };
 }
 
 /** Takes note of how one side did: confirmed and held, or failed. */
 async function settle(
   target: Target,
   course: Course,
-  snapshot: Found,
-  parent: Found | null,
+  { snapshot, parent, bytes }: Step & { readonly bytes: number },
   result: PromiseSettledResult<Remote>,
-  bytes: number,
-  digest: (() => Promise<string>) | null,
+  equals: Comparison,
 ): Promise<void> {
   const { replica } = course, { name } = snapshot;
   try {
     if (result.status === "rejected") throw result.reason;
-    const verified = digest !== null && await compare(replica, name, await digest());
+    const verified = await equals(replica);
     course.sent.push({ name, parent: parent?.name ?? null, bytes, verified });
     for (const one of listFound(target)) {
       if (one.name !== name) removeHolds(target.folder, one.name, holdTag(replica));
@@ -246,8 +251,13 @@ async function settle(
 }
 
 /** @returns false where the other side cannot tell. @throws {DifferenceError} */
-async function compare(replica: Replica, name: string, ours: string): Promise<boolean> {
-  const theirs = await replica.digest(name);
+async function compare(
+  replica: Replica,
+  name: string,
+  ours: string,
+  signal: AbortSignal | undefined,
+): Promise<boolean> {
+  const theirs = await replica.digest(name, signal);
   if (theirs === null) return false;
   if (theirs === ours) return true;
   await replica.remove([name]);
