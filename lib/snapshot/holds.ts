@@ -38,9 +38,7 @@ function tagFile(tag: string): string {
       hint: "give a short text of one line, such as before-upgrade",
     });
   }
-  return encoded.length <= MAX_NAME_BYTES
-    ? encoded
-    : `sha256-${sha256Hex(tag)}`;
+  return encoded.length <= MAX_NAME_BYTES ? encoded : `sha256-${sha256Hex(tag)}`;
 }
 
 /** The snapshots of a folder that are held, with their holds. */

@@ -180,6 +180,10 @@ class BtrfsReplica extends SshReplica {
     if (left) await this.remove([what.name], what.signal);
     const command = [...this.command, "receive", this.target.path];
     await this.run(command, { input: chunks, signal: what.signal });
+    // It marks what it received without a sync of its own: a crash there would keep the
+    // mark and lose content.
+    const sync = [...this.command, "filesystem", "sync", this.target.path];
+    await this.run(sync, { signal: what.signal });
     const remotes = await this.list(what.signal);
     return proveReceived(remotes, what.name, what.uuid, this.label);
   }

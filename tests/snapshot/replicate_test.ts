@@ -6,8 +6,16 @@ import {
 } from "../support/assert.ts";
 import { btrfsScratch, platformTest, sh } from "../support/scratch.ts";
 import { testRoot } from "../support/root.ts";
+import {
+  openFolder,
+  setReadOnly,
+  setReceived,
+  subvolumeInfoAt,
+} from "../../ffi/btrfs.ts";
+import { withFd } from "../../ffi/files.ts";
 import { InputError, OpError } from "../../lib/base/errors.ts";
-import { createSnapshot } from "../../lib/snapshot/create.ts";
+import { markSending } from "../../lib/snapshot/confirm.ts";
+import { type Created, createSnapshot } from "../../lib/snapshot/create.ts";
 import { fanOut } from "../../lib/snapshot/fan_out.ts";
 import { listFound } from "../../lib/snapshot/found.ts";
 import { paced } from "../../lib/snapshot/pace.ts";
@@ -105,7 +113,7 @@ platformTest(
     assertIncludes(outcomes[1]!.error!.message, "its disk is full");
     assertEquals(failed, 1);
     const tags = listFound(state).map(({ holds }) => holds.length);
-    assertEquals(tags, [0, 3]);
+    assertEquals(tags, [0, 4]); // one of them marks what "broken" did not get
     for (const name of ["a", "b", "c"]) {
       assertEquals(
         await digestOfFolder(`${disk.path}/${name}/${listFound(state)[1]!.name}`),
@@ -177,9 +185,64 @@ platformTest(
     const lying: Replica = { ...real, digest: () => Promise.resolve("0".repeat(64)) };
     const { outcomes } = await replicate(state, [lying], {});
     assertEquals(outcomes[0]!.error?.code, "digest_mismatch");
-    assertEquals([there(`${disk.path}/backup`), listFound(state)[0]!.holds], [[], []]);
+    assertEquals(there(`${disk.path}/backup`), []);
     const off = await replicate(state, [lying], { create: false, verify: false });
     assertEquals(off.outcomes[0]!.sent[0]!.verified, false);
+    const holds = listFound(state)[0]!.holds.map(({ tag }) => tag);
+    assertEquals(holds, [`replica ${disk.path}/backup`]);
+  },
+);
+
+/** What a crash may leave of a `btrfs receive`: the mark, and not all of the content. */
+async function halfReceived(folder: string, made: Created): Promise<void> {
+  const path = `${folder}/${made.name}`;
+  await sh("btrfs", "subvolume", "create", path);
+  await sh("cp", "-a", `${made.path}/file-1`, path);
+  withFd(openFolder(path), (fd) => {
+    setReceived(fd, made.uuid, subvolumeInfoAt(made.path).ctransid);
+    setReadOnly(fd, true);
+  });
+}
+
+platformTest(
+  "what a crash left of a snapshot is not built upon, although it is marked as received",
+  async () => {
+    await using root = await testRoot();
+    await using disk = await btrfsScratch();
+    const state = root.target("state"), folder = `${disk.path}/backup`;
+    const away = folderReplica(folder);
+    await Deno.mkdir(folder);
+    await fill(state.path, 10, 5);
+    for (const verify of [true, false]) {
+      await Deno.writeTextFile(`${state.path}/last`, `${verify}`);
+      const made = await createSnapshot(state);
+      await halfReceived(folder, made);
+      markSending(state, made.name, away); // as the run did that was cut off
+      const { outcomes } = await replicate(state, [away], { create: false, verify });
+      assertEquals(outcomes[0]!.error, null);
+      assertEquals(outcomes[0]!.sent.map(({ name }) => name), [made.name]);
+      assertEquals(
+        await digestOfFolder(`${folder}/${made.name}`),
+        await digestOfFolder(made.path),
+      );
+    }
+  },
+);
+
+platformTest(
+  "what was whole when its confirmation was cut off is confirmed, not sent again",
+  async () => {
+    await using root = await testRoot();
+    await using disk = await btrfsScratch();
+    const state = root.target("state"), away = folderReplica(`${disk.path}/backup`);
+    await fill(state.path, 3, 6);
+    const deaf: Replica = { ...away, digest: () => Promise.reject(new Error("cut off")) };
+    const first = await replicate(state, [deaf]);
+    assertIncludes(first.outcomes[0]!.error!.message, "cut off");
+    const { outcomes } = await replicate(state, [away], { create: false });
+    assertEquals([outcomes[0]!.error, outcomes[0]!.sent], [null, []]);
+    const holds = listFound(state)[0]!.holds.map(({ tag }) => tag);
+    assertEquals(holds, [`replica ${disk.path}/backup`]);
   },
 );
 
