@@ -17,7 +17,7 @@ import { type Created, createUnlocked, lockTarget } from "./create.ts";
 import { decide } from "./decide.ts";
 import { estimateSend } from "./diff.ts";
 import { fanOut } from "./fan_out.ts";
-import { type Found, listFound } from "./found.ts";
+import { listFound } from "./found.ts";
 import { paced } from "./pace.ts";
 import type { Policy } from "./policy.ts";
 import {
