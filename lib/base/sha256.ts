@@ -6,7 +6,7 @@ import { nodeCrypto } from "./node_crypto.ts";
  * So much is hashed in JavaScript, in less time than node:crypto takes to load; what
  * comes after goes to node:crypto, ten times faster.
  */
-const PORTABLE_BYTES = 128 * 1024;
+const PORTABLE_BYTES = 32 * 1024;
 /** A call's own cost in bytes: one block of padding, and what surrounds it. */
 const CALL_BYTES = 64;
 
