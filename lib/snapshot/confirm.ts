@@ -84,7 +84,11 @@ export async function settleInterrupted(
 ): Promise<Remote[]> {
   const trusted = new Set(remotes), tag = sendingTag(replica);
   for (const one of found.filter(({ holds }) => holds.some((hold) => hold.tag === tag))) {
-    const there = remotes.find((remote) => isSame(one.info, remote));
+    // Received, and by the name it was sent under: nothing else is ever removed there.
+    const there = remotes.find((remote) =>
+      remote.name === one.name && remote.receivedUuid !== null &&
+      isSame(one.info, remote)
+    );
     if (there && await isWhole(one, replica, wanted, signal)) {
       confirm(target, one.name, replica, found);
     } else {
