@@ -16,6 +16,10 @@ export interface FolderEntry {
   readonly name: Uint8Array<ArrayBuffer>;
 }
 
+/** What the kernel fills; copied out before the next call. A fresh one costs 64 KiB of zeros. */
+const raw = new Uint8Array(64 * 1024);
+const view = new DataView(raw.buffer);
+
 /**
  * getdents64(2): the entries of an open folder but `.` and `..`, in the kernel's order.
  *
@@ -24,8 +28,6 @@ export interface FolderEntry {
  */
 export function listFd(fd: number, path: BytePath = ""): FolderEntry[] {
   if (sys.getdents64 === null) throw new SysError("getdents64", "", 38);
-  const raw = new Uint8Array(64 * 1024);
-  const view = new DataView(raw.buffer);
   const entries: FolderEntry[] = [];
   for (;;) {
     const n = checkSize(sys.getdents64(fd, raw, BigInt(raw.length)), "getdents64", path);
@@ -62,12 +64,11 @@ export function readTextFile(path: BytePath, limitBytes = 1024 * 1024): string {
     const chunks: Uint8Array[] = [];
     let total = 0;
     for (;;) {
-      const chunk = new Uint8Array(64 * 1024);
-      const n = read(fd, chunk);
+      const n = read(fd, raw);
       if (n === 0) break;
       total += n;
       if (total > limitBytes) throw new SysError("read", String(path), 27);
-      chunks.push(chunk.subarray(0, n));
+      chunks.push(raw.slice(0, n));
     }
     const all = new Uint8Array(total);
     let at = 0;

@@ -62,6 +62,8 @@ export interface Rounds {
   readonly warmup?: number;
   /** Calls within one round, for what takes microseconds. Default 1. */
   readonly calls?: number;
+  /** Run before each candidate, not counted: a sync, so that none pays for another's. */
+  readonly before?: () => void;
 }
 
 /** The middle value (mean of the two middle ones for an even count). */
@@ -80,11 +82,12 @@ export function median(values: readonly number[]): number {
  */
 export async function sideBySide(
   candidates: readonly Candidate[],
-  { rounds = 11, warmup = 2, calls = 1 }: Rounds = {},
+  { rounds = 11, warmup = 2, calls = 1, before }: Rounds = {},
 ): Promise<number[]> {
   const times: number[][] = candidates.map(() => []);
   for (let round = -warmup; round < rounds; round++) {
     for (const [index, candidate] of candidates.entries()) {
+      before?.();
       const start = performance.now();
       for (let call = 0; call < calls; call++) {
         const result = candidate();

@@ -4,17 +4,14 @@
  * Source: RFC 6962 section 2.1 (hashes and trees), RFC 9162 sections 2.1.3.2 and 2.1.4.2
  * (how a client checks the proofs).
  */
-import { hash } from "node:crypto";
+import { sha256 } from "../base/sha256.ts";
+
+export { sha256 };
 
 /** Bytes of SHA-256. */
 export const HASH_BYTES = 32;
 
 const LEAF = 0x00, NODE = 0x01;
-
-/** SHA-256. */
-export function sha256(bytes: Uint8Array): Uint8Array {
-  return hash("sha256", bytes, "buffer");
-}
 
 /** Hash of a leaf: SHA-256(0x00 || entry). */
 export function leafHash(entry: Uint8Array): Uint8Array {
