@@ -23,7 +23,12 @@ import {
   type UncachedSupport,
   unprobed,
 } from "../../ffi/uncached.ts";
-import { type FileBatch, readNumbered } from "../../ffi/numbered_files.ts";
+import {
+  type FileBatch,
+  readNumbered,
+  type StrayNames,
+  strayNames,
+} from "../../ffi/numbered_files.ts";
 import { BLOCK_LIMIT_BYTES } from "./block.ts";
 
 /** The files of one chain: a `@timing` subvolume, or a snapshot of one. */
@@ -119,6 +124,14 @@ export class ChainFiles implements Disposable {
       suffix: ".json",
       limitBytes: BLOCK_LIMIT_BYTES + 1,
     });
+  }
+
+  /** Names in `blocks/` that are no block below `end`. */
+  strayNames(end: number): StrayNames {
+    return withFd(
+      open(this.blocks, O_RDONLY | O_DIRECTORY | O_NOFOLLOW),
+      (fd) => strayNames(fd, ".json", end),
+    );
   }
 
   /** Creates a block's file; EEXIST where one is there. Not synced. */

@@ -3,7 +3,7 @@
  * checkpoints. It only reads, and reports everything that it finds.
  */
 import { isSysError } from "../../ffi/errno.ts";
-import { listFolder } from "../../ffi/directory.ts";
+import type { StrayNames } from "../../ffi/numbered_files.ts";
 import { OpError } from "../base/errors.ts";
 import { BlockFold, type ChainFault } from "./block_fold.ts";
 import { type Checkpoint, openCheckpoint, parseNote } from "./checkpoint.ts";
@@ -102,26 +102,19 @@ class Check {
 
   /** Files in `blocks/` that are no block of this chain. */
   names(reader: ChainReader): void {
-    const decoder = new TextDecoder();
-    const beyond: number[] = [];
-    let entries: ReturnType<typeof listFolder>;
+    let names: StrayNames;
     try {
-      entries = listFolder(reader.files.blocks);
+      names = reader.files.strayNames(reader.size);
     } catch (error) {
       if (isSysError(error, "ENOENT") && reader.size === 0) return;
       throw error;
     }
-    for (const { name } of entries) {
-      const text = decoder.decode(name);
-      const number = /^(0|[1-9]\d{0,14})\.json$/.exec(text)?.[1];
-      if (text.startsWith(".tmp-")) {
-        this.#notes.push(`${text} in blocks/ was left by a crash`);
-      } else if (number === undefined) {
-        this.fault(null, `blocks/ holds ${JSON.stringify(text)}, which is no block`);
-      } else if (Number(number) >= reader.size) {
-        beyond.push(Number(number));
-      }
+    for (const name of names.strange) {
+      if (name.startsWith(".tmp-")) {
+        this.#notes.push(`${name} in blocks/ was left by a crash`);
+      } else this.fault(null, `blocks/ holds ${JSON.stringify(name)}, which is no block`);
     }
+    const { beyond } = names;
     if (beyond.length > 0) this.#unacknowledged(reader, beyond);
   }
 
