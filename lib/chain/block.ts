@@ -234,12 +234,8 @@ function startsWith(bytes: Uint8Array, piece: Uint8Array, at: number): boolean {
 
 function indexOf(bytes: Uint8Array, piece: Uint8Array, from: number): number {
   const first = piece[0]!;
-  for (
-    let at = bytes.indexOf(first, from);
-    at !== -1;
-    at = bytes.indexOf(first, at + 1)
-  ) {
-    if (startsWith(bytes, piece, at)) return at;
+  for (let at = from; at <= bytes.length - piece.length; at++) {
+    if (bytes[at] === first && startsWith(bytes, piece, at)) return at;
   }
   return -1;
 }

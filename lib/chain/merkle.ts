@@ -13,21 +13,23 @@ export const HASH_BYTES = 32;
 
 const LEAF = 0x00, NODE = 0x01;
 
+/** What is hashed is put together here: a new array each time would cost more than SHA-256. */
+const input = new Uint8Array(64 * 1024);
+
 /** Hash of a leaf: SHA-256(0x00 || entry). */
 export function leafHash(entry: Uint8Array): Uint8Array {
-  const input = new Uint8Array(entry.length + 1);
-  input[0] = LEAF;
-  input.set(entry, 1);
-  return sha256(input);
+  const into = entry.length < input.length ? input : new Uint8Array(entry.length + 1);
+  into[0] = LEAF;
+  into.set(entry, 1);
+  return sha256(into.subarray(0, entry.length + 1));
 }
 
 /** Hash of two subtrees: SHA-256(0x01 || left || right). */
 export function nodeHash(left: Uint8Array, right: Uint8Array): Uint8Array {
-  const input = new Uint8Array(1 + 2 * HASH_BYTES);
   input[0] = NODE;
   input.set(left, 1);
   input.set(right, 1 + HASH_BYTES);
-  return sha256(input);
+  return sha256(input.subarray(0, 1 + 2 * HASH_BYTES));
 }
 
 /** Root of the empty tree: SHA-256 of nothing. */

@@ -6,6 +6,7 @@ import type { Layout } from "../base/layout.ts";
 import type { Recorder } from "../base/recorder.ts";
 import { rootKind } from "../base/root.ts";
 import { parseDuration } from "../base/units.ts";
+import type { Policy } from "../snapshot/policy.ts";
 import type { Job } from "./scheduler.ts";
 
 const FLUSH_EVERY_MS = 30_000;
@@ -82,9 +83,17 @@ export async function snapshotChain(
   signal?: AbortSignal,
 ): Promise<void> {
   const { findTarget } = await import("../snapshot/target.ts");
-  const { DEFAULT_POLICY } = await import("../snapshot/policy.ts");
   const { rotate } = await import("../snapshot/rotate.ts");
-  const policy = {
+  const policy = await chainPolicy(config);
+  for (const name of CHAIN_TARGETS) {
+    await rotate(findTarget(layout, config, name), policy, signal ? { signal } : {});
+  }
+}
+
+/** Which snapshots of the chain are kept: the rules of `chain.keep_*` and no others. */
+export async function chainPolicy(config: Config): Promise<Policy> {
+  const { DEFAULT_POLICY } = await import("../snapshot/policy.ts");
+  return {
     ...DEFAULT_POLICY,
     keep_last: 0,
     keep_hourly: config.get("chain.keep_hourly"),
@@ -92,7 +101,4 @@ export async function snapshotChain(
     keep_weekly: config.get("chain.keep_weekly"),
     keep_quarterly: config.get("chain.keep_quarterly"),
   };
-  for (const name of CHAIN_TARGETS) {
-    await rotate(findTarget(layout, config, name), policy, signal ? { signal } : {});
-  }
 }

@@ -2,11 +2,12 @@ import { Layout } from "../../lib/base/layout.ts";
 import { resolveConfig } from "../../lib/base/config.ts";
 import { initRoot } from "../../lib/base/root.ts";
 import { type Job, Scheduler } from "../../lib/daemon/scheduler.ts";
-import { jobsOf, snapshotChain } from "../../lib/daemon/jobs.ts";
+import { chainPolicy, jobsOf, snapshotChain } from "../../lib/daemon/jobs.ts";
 import { EmbeddingCache } from "../../lib/cache/embedding_cache.ts";
 import { ChainRecorder } from "../../lib/chain/recorder.ts";
 import { verifyChain } from "../../lib/chain/verify.ts";
 import { InputError } from "../../lib/base/errors.ts";
+import { simulate } from "../../lib/snapshot/simulate.ts";
 import { assertEquals, assertThrows, assertTrue } from "../support/assert.ts";
 import { btrfsScratch, platformTest, tempFolder } from "../support/scratch.ts";
 
@@ -117,3 +118,42 @@ platformTest(
     assertThrows(() => jobs("now and then"), InputError, /chain.snapshot_every/);
   },
 );
+
+/** The newest time of each of the newest `count` periods that `key` tells apart. */
+function newestOfEach(
+  times: readonly number[],
+  count: number,
+  key: (at: Date) => string,
+) {
+  const newest = new Map(times.map((time) => [key(new Date(time)), time]));
+  return [...newest.values()].slice(-count);
+}
+
+Deno.test("of the chain's snapshots five hours, days, weeks and quarters are kept", async () => {
+  const HOUR_MS = 3_600_000, WEEK_MS = 7 * 24 * HOUR_MS;
+  const monday = (at: Date) => Math.floor((at.getTime() - 4 * 24 * HOUR_MS) / WEEK_MS);
+  const periods: [string, (at: Date) => string][] = [
+    ["hourly", (at) => at.toISOString().slice(0, 13)],
+    ["daily", (at) => at.toISOString().slice(0, 10)],
+    ["weekly", (at) => `${monday(at)}`],
+    ["quarterly", (at) => `${at.getUTCFullYear()} ${Math.floor(at.getUTCMonth() / 3)}`],
+  ];
+  const startMs = Date.UTC(2024, 1, 3, 0, 7), everyMs = HOUR_MS / 2;
+  const forMs = 100 * WEEK_MS;
+  const times = Array.from(
+    { length: forMs / everyMs + 1 },
+    (_, n) => startMs + n * everyMs,
+  );
+  for (const kept of [5, 3]) {
+    const more = Object.fromEntries(
+      periods.map(([name]) => [`chain.keep_${name}`, String(kept)]),
+    );
+    const policy = await chainPolicy(settings("/r", kept === 5 ? {} : more));
+    const { steps } = simulate({ policy, everyMs, forMs, startMs }, 1);
+    const wanted = periods.flatMap(([, key]) => newestOfEach(times, kept, key));
+    assertEquals(
+      steps.at(-1)!.existMs.toSorted(),
+      [...new Set(wanted)].toSorted(),
+    );
+  }
+});
