@@ -48,6 +48,8 @@ export interface Rounds {
   readonly rounds?: number;
   /** Rounds before those, not counted: caches, JIT. Default 2. */
   readonly warmup?: number;
+  /** Runs before each candidate and is not timed: what the one before left is cleared. */
+  readonly between?: () => Promise<void>;
   /** Calls within one round, for what takes microseconds. Default 1. */
   readonly calls?: number;
 }
@@ -68,11 +70,12 @@ export function median(values: readonly number[]): number {
  */
 export async function sideBySide(
   candidates: readonly Candidate[],
-  { rounds = 11, warmup = 2, calls = 1 }: Rounds = {},
+  { rounds = 11, warmup = 2, calls = 1, between }: Rounds = {},
 ): Promise<number[]> {
   const times: number[][] = candidates.map(() => []);
   for (let round = -warmup; round < rounds; round++) {
     for (const [index, candidate] of candidates.entries()) {
+      await between?.();
       const start = performance.now();
       for (let call = 0; call < calls; call++) {
         const result = candidate();

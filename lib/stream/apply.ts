@@ -38,6 +38,7 @@ import type {
   SymlinkCommand,
 } from "./command.ts";
 import { copyRange } from "./copy_range.ts";
+import type { EarlyDigests } from "./early_digests.ts";
 import { StreamError } from "./error.ts";
 import { OpenFiles, openRegular } from "./open_files.ts";
 import { binaryString, sameBytes } from "./paths.ts";
@@ -60,6 +61,8 @@ export interface ApplyOptions {
    * refuses it. The descriptor stays the caller's.
    */
   readonly cloneRoot: (uuid: Uint8Array) => number | null;
+  /** Takes files that the stream has left, to be hashed meanwhile. */
+  readonly early?: EarlyDigests | null;
 }
 
 /** Attributes of the root folder, set when all else is done. */
@@ -100,7 +103,7 @@ export class Applier implements Disposable {
   constructor(options: ApplyOptions) {
     this.#options = options;
     this.#root = { mode: options.rootMode, owner: null, times: null };
-    this.#files = new OpenFiles(options.rootFd);
+    this.#files = new OpenFiles(options.rootFd, options.early);
     this.#encoded = options.btrfs;
   }
 
@@ -155,7 +158,8 @@ export class Applier implements Disposable {
     const files = this.#files;
     switch (command.type) {
       case "write":
-        return pwriteAll(files.file(command.path), command.data, command.offset);
+        pwriteAll(files.file(command.path), command.data, command.offset);
+        return files.wrote(command.data.length);
       case "encoded_write":
         return this.#encodedWrite(command);
       case "clone":
@@ -204,6 +208,7 @@ export class Applier implements Disposable {
 
   #encodedWrite(command: EncodedWriteCommand): void {
     const fd = this.#files.file(command.path);
+    this.#files.wrote(command.unencodedFileLength);
     if (this.#encoded) {
       try {
         return encodedWrite(fd, command);
@@ -231,6 +236,7 @@ export class Applier implements Disposable {
     const source = openRegular(root, command.clonePath, O_RDONLY);
     try {
       const { cloneOffset, length, offset } = command;
+      this.#files.wrote(length);
       try {
         cloneRange(target, source, cloneOffset, length, offset);
       } catch (error) {
@@ -292,6 +298,12 @@ export class Applier implements Disposable {
       ? `/proc/self/fd/${this.#options.rootFd}/.`
       : this.#files.procPath(path);
     lremovexattr(target, name);
+  }
+
+  /** Lets go of the last file, so that all of them can be read. */
+  settle(): void {
+    this.#makeWaiting();
+    this.#files.leave();
   }
 
   /** Sets the root folder's own attributes and closes every file. */

@@ -21,11 +21,14 @@ import {
 import { SysError } from "../../ffi/errno.ts";
 import { printable } from "../../ffi/libc.ts";
 import { fstat, isRegular } from "../../ffi/stat.ts";
+import type { EarlyDigests } from "./early_digests.ts";
 import { binaryString, sameBytes } from "./paths.ts";
 
 const SLASH = 0x2f;
 /** Folders kept open: an eighth to a quarter of the usual limit on open files (1024). */
 const FOLDERS = 200;
+/** A file with less written to it is hashed as quickly as it is handed over. */
+const EARLY_BYTES = 64 * 1024;
 
 /** A folder that is kept open. */
 interface OpenFolder {
@@ -44,10 +47,17 @@ export class OpenFiles {
   /** The file that the stream is at: its path and descriptor. */
   #path: Uint8Array = new Uint8Array();
   #fd = -1;
+  /** Bytes written to it since it was opened. */
+  #written = 0;
+  readonly #early: EarlyDigests | null;
 
-  /** @param rootFd stays the caller's */
-  constructor(rootFd: number) {
+  /**
+   * @param rootFd stays the caller's
+   * @param early takes files that the stream has left
+   */
+  constructor(rootFd: number, early: EarlyDigests | null = null) {
     this.#rootFd = rootFd;
+    this.#early = early;
   }
 
   /** The last component of a path. */
@@ -138,11 +148,25 @@ export class OpenFiles {
   file(path: Uint8Array): number {
     if (this.#fd >= 0 && sameBytes(path, this.#path)) return this.#fd;
     this.#keep(path, openRegular(this.#rootFd, path, O_RDWR));
+    this.#early?.reopened(this.#fd);
     return this.#fd;
   }
 
+  /** Notes that bytes were written to the file at hand. */
+  wrote(bytes: number): void {
+    this.#written += bytes;
+  }
+
+  /** Lets go of the file at hand. */
+  leave(): void {
+    const fd = this.#fd, early = this.#written >= EARLY_BYTES ? this.#early : null;
+    this.#fd = -1;
+    this.#written = 0;
+    if (fd >= 0 && !early?.take(fd)) close(fd);
+  }
+
   #keep(path: Uint8Array, fd: number): void {
-    if (this.#fd >= 0) close(this.#fd);
+    this.leave();
     this.#fd = fd;
     this.#path = path.slice();
   }
@@ -158,7 +182,7 @@ export class OpenFiles {
 
   /** Closes what was open at or beneath a path. */
   forget(path: Uint8Array): void {
-    if (this.#fd >= 0 && isAtOrBeneath(this.#path, path)) this.#closeFile();
+    if (this.#fd >= 0 && isAtOrBeneath(this.#path, path)) this.leave();
     if (this.#folders.size === 0) return;
     const key = binaryString(path), inside = key + "/";
     for (const [path, folder] of this.#folders) {
@@ -170,7 +194,7 @@ export class OpenFiles {
 
   /** Sets the times that wait, and closes everything; it may be used on. */
   close(): void {
-    this.#closeFile();
+    this.leave();
     for (const [path, folder] of this.#folders) {
       this.#folders.delete(path);
       this.#close(folder);
@@ -179,15 +203,11 @@ export class OpenFiles {
 
   /** Closes everything as it is: what was made is to be destroyed. */
   abandon(): void {
-    this.#closeFile();
+    if (this.#fd >= 0) close(this.#fd);
+    this.#fd = -1;
     for (const { fd } of this.#folders.values()) close(fd);
     this.#folders.clear();
     this.#last = null;
-  }
-
-  #closeFile(): void {
-    if (this.#fd >= 0) close(this.#fd);
-    this.#fd = -1;
   }
 }
 
