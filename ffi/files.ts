@@ -13,6 +13,7 @@ import {
   cString,
   errno,
   printable,
+  shortLived,
   sys,
 } from "./libc.ts";
 import { SysError } from "./errno.ts";
@@ -61,7 +62,7 @@ export function open(path: BytePath, flags: number, mode = 0): number {
 
 /** openat(2); see {@link open}. */
 export function openAt(dirFd: number, path: BytePath, flags: number, mode = 0): number {
-  const name = cString(path);
+  const name = shortLived(path);
   return check(sys.openat(dirFd, name, flags | O_CLOEXEC, mode), "open", path);
 }
 
@@ -82,23 +83,24 @@ export function openBeneath(
   mode = 0,
   resolve = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS,
 ): number {
-  const name = cString(path);
-  const how = new BigUint64Array([
-    BigInt(flags | O_CLOEXEC),
-    BigInt(mode),
-    BigInt(resolve),
-  ]);
+  const name = shortLived(path);
+  openHow[0] = BigInt(flags | O_CLOEXEC);
+  openHow[1] = BigInt(mode);
+  openHow[2] = BigInt(resolve);
   const fd = sys.syscall(
     BigInt(arch.syscall.openat2),
     BigInt.asUintN(64, BigInt(dirFd)),
     pointerNumber(name),
-    pointerNumber(how),
+    pointerNumber(openHow),
     24n,
     0n,
     0n,
   );
   return checkSize(fd, "openat2", path);
 }
+
+/** struct open_how: flags, mode, resolve. */
+const openHow = new BigUint64Array(3);
 
 /** The address of a buffer, for the generic syscall; keep `buffer` referenced meanwhile. */
 export function pointerNumber(buffer: Uint8Array | BigUint64Array): bigint {
@@ -243,7 +245,7 @@ export function renameAt(
   newPath: BytePath,
   flags = 0,
 ): void {
-  const from = cString(oldPath), to = cString(newPath);
+  const from = shortLived(oldPath), to = shortLived(newPath, 1);
   check(
     sys.renameat2(oldDirFd, from, newDirFd, to, flags),
     "renameat2",
@@ -263,19 +265,19 @@ export function linkAt(
   newDirFd: number,
   newPath: BytePath,
 ): void {
-  const from = cString(oldPath), to = cString(newPath);
+  const from = shortLived(oldPath), to = shortLived(newPath, 1);
   check(sys.linkat(oldDirFd, from, newDirFd, to, 0), "linkat", newPath);
 }
 
 /** symlinkat(2). */
 export function symlinkAt(target: BytePath, dirFd: number, path: BytePath): void {
-  const to = cString(target), name = cString(path);
+  const to = shortLived(target, 1), name = shortLived(path);
   check(sys.symlinkat(to, dirFd, name), "symlinkat", path);
 }
 
 /** readlinkat(2): the target's bytes. */
 export function readlinkAt(dirFd: number, path: BytePath): Uint8Array<ArrayBuffer> {
-  const name = cString(path);
+  const name = shortLived(path);
   const into = new Uint8Array(4096);
   const n = checkSize(sys.readlinkat(dirFd, name, into, 4096n), "readlinkat", path);
   return into.slice(0, n);
@@ -283,13 +285,13 @@ export function readlinkAt(dirFd: number, path: BytePath): Uint8Array<ArrayBuffe
 
 /** unlinkat(2). @param flags AT_REMOVEDIR removes an empty folder */
 export function unlinkAt(dirFd: number, path: BytePath, flags = 0): void {
-  const name = cString(path);
+  const name = shortLived(path);
   check(sys.unlinkat(dirFd, name, flags), "unlinkat", path);
 }
 
 /** mkdirat(2). */
 export function mkdirAt(dirFd: number, path: BytePath, mode: number): void {
-  const name = cString(path);
+  const name = shortLived(path);
   check(sys.mkdirat(dirFd, name, mode), "mkdirat", path);
 }
 
@@ -300,7 +302,7 @@ export function fchmod(fd: number, mode: number): void {
 
 /** fchownat(2) without following a link. */
 export function chownAt(dirFd: number, path: BytePath, uid: number, gid: number): void {
-  const name = cString(path);
+  const name = shortLived(path);
   check(sys.fchownat(dirFd, name, uid, gid, AT_SYMLINK_NOFOLLOW), "fchownat", path);
 }
 
@@ -310,6 +312,17 @@ export interface Timespec {
   readonly nanoseconds: number;
 }
 
+const twoTimes = new BigInt64Array(4);
+
+/** struct timespec[2], valid until the next use. */
+export function timePair(atime: Timespec, mtime: Timespec): BigInt64Array<ArrayBuffer> {
+  twoTimes[0] = atime.seconds;
+  twoTimes[1] = BigInt(atime.nanoseconds);
+  twoTimes[2] = mtime.seconds;
+  twoTimes[3] = BigInt(mtime.nanoseconds);
+  return twoTimes;
+}
+
 /** utimensat(2) without following a link. */
 export function utimesAt(
   dirFd: number,
@@ -317,18 +330,21 @@ export function utimesAt(
   atime: Timespec,
   mtime: Timespec,
 ): void {
-  const name = cString(path);
-  const times = new BigInt64Array([
-    atime.seconds,
-    BigInt(atime.nanoseconds),
-    mtime.seconds,
-    BigInt(mtime.nanoseconds),
-  ]);
+  const name = shortLived(path), times = timePair(atime, mtime);
   check(
     sys.utimensat(dirFd, name, times, AT_SYMLINK_NOFOLLOW),
     "utimensat",
     path,
   );
+}
+
+/**
+ * Times of what a descriptor is of, one of O_PATH too, which futimens(3) does not take.
+ * @param fd this process's own; its entry in /proc is followed
+ */
+export function utimesOf(fd: number, atime: Timespec, mtime: Timespec): void {
+  const name = shortLived(`/proc/self/fd/${fd}`), times = timePair(atime, mtime);
+  check(sys.utimensat(AT_FDCWD, name, times, 0), "utimensat");
 }
 
 /** pipe2(2) with O_CLOEXEC. */

@@ -5,7 +5,7 @@
  * Source: Linux man-pages section 2.
  */
 import { SysError } from "./errno.ts";
-import type { Timespec } from "./files.ts";
+import { timePair, type Timespec } from "./files.ts";
 import { type BytePath, check, cString, sys } from "./libc.ts";
 
 /** fchown(2). */
@@ -15,13 +15,7 @@ export function fchown(fd: number, uid: number, gid: number): void {
 
 /** futimens(3). */
 export function futimes(fd: number, atime: Timespec, mtime: Timespec): void {
-  const times = new BigInt64Array([
-    atime.seconds,
-    BigInt(atime.nanoseconds),
-    mtime.seconds,
-    BigInt(mtime.nanoseconds),
-  ]);
-  check(sys.futimens(fd, times), "futimens");
+  check(sys.futimens(fd, timePair(atime, mtime)), "futimens");
 }
 
 /** fchmodat(2). Follows a link: for names that are known to be none. */

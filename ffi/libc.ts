@@ -63,6 +63,32 @@ export function cString(path: BytePath): Uint8Array<ArrayBuffer> {
   return out;
 }
 
+/** Longest path that the kernel takes, its NUL included (PATH_MAX). */
+const PATH_MAX_BYTES = 4096;
+/** One buffer per path that a call takes; see {@link shortLived}. */
+const scratch = [0, 1].map(() => new Uint8Array(PATH_MAX_BYTES));
+
+/**
+ * {@link cString} without an allocation, which costs as much as a quick system call: for
+ * a synchronous call that is made before the next use of the same slot.
+ *
+ * @param slot 0, or 1 for the second path of one call
+ * @throws {SysError} EINVAL when it holds a NUL byte
+ */
+export function shortLived(path: BytePath, slot: 0 | 1 = 0): Uint8Array<ArrayBuffer> {
+  const bytes = typeof path === "string" ? encoder.encode(path) : path;
+  // Too long for the kernel: it is to say so itself.
+  if (bytes.length >= PATH_MAX_BYTES) return cString(bytes);
+  const out = scratch[slot]!;
+  for (let at = 0; at < bytes.length; at++) {
+    const byte = bytes[at]!;
+    if (byte === 0) throw new SysError("path with a NUL byte", printable(path), 22);
+    out[at] = byte;
+  }
+  out[bytes.length] = 0;
+  return out;
+}
+
 /** A path for a message: UTF-8 where it is, U+FFFD elsewhere; controls escaped. */
 export function printable(path: BytePath): string {
   const text = typeof path === "string" ? path : decoder.decode(path);

@@ -1,6 +1,6 @@
 /** fstat, fstatat and statfs, with the struct layout of this architecture. */
 import { arch } from "./arch.ts";
-import { type BytePath, check, cString, sys } from "./libc.ts";
+import { type BytePath, check, cString, shortLived, sys } from "./libc.ts";
 import { AT_SYMLINK_NOFOLLOW, type Timespec } from "./files.ts";
 
 /** The fields of `struct stat` that op-dbus uses. */
@@ -38,20 +38,21 @@ export function isSymlink(stat: Stat): boolean {
   return (stat.mode & S_IFMT) === S_IFLNK;
 }
 
+/** struct stat, decoded before the next call. */
+const statBuffer = new DataView(new ArrayBuffer(arch.stat.sizeBytes));
+
 /** fstat(2). */
 export function fstat(fd: number, path: BytePath = ""): Stat {
-  const raw = new DataView(new ArrayBuffer(arch.stat.sizeBytes));
-  check(sys.fstat(fd, raw), "fstat", path);
-  return decode(raw);
+  check(sys.fstat(fd, statBuffer), "fstat", path);
+  return decode(statBuffer);
 }
 
 /** fstatat(2); does not follow a link unless told. */
 export function statAt(dirFd: number, path: BytePath, follow = false): Stat {
-  const name = cString(path);
-  const raw = new DataView(new ArrayBuffer(arch.stat.sizeBytes));
+  const name = shortLived(path);
   const flags = follow ? 0 : AT_SYMLINK_NOFOLLOW;
-  check(sys.fstatat(dirFd, name, raw, flags), "fstatat", path);
-  return decode(raw);
+  check(sys.fstatat(dirFd, name, statBuffer, flags), "fstatat", path);
+  return decode(statBuffer);
 }
 
 function decode(raw: DataView): Stat {

@@ -63,7 +63,7 @@ export interface Rounds {
   /** Calls within one round, for what takes microseconds. Default 1. */
   readonly calls?: number;
   /** Run before each candidate, not counted: a sync, so that none pays for another's. */
-  readonly before?: () => void;
+  readonly before?: () => void | Promise<void>;
 }
 
 /** The middle value (mean of the two middle ones for an even count). */
@@ -87,7 +87,7 @@ export async function sideBySide(
   const times: number[][] = candidates.map(() => []);
   for (let round = -warmup; round < rounds; round++) {
     for (const [index, candidate] of candidates.entries()) {
-      before?.();
+      await before?.();
       const start = performance.now();
       for (let call = 0; call < calls; call++) {
         const result = candidate();

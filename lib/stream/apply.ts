@@ -31,14 +31,17 @@ import { fsetxattr, lremovexattr, lsetxattr } from "../../ffi/xattr.ts";
 import type {
   CloneCommand,
   EncodedWriteCommand,
+  MakeCommand,
   MakeSpecialCommand,
   StreamCommand,
   StreamTime,
+  SymlinkCommand,
 } from "./command.ts";
 import { copyRange } from "./copy_range.ts";
+import type { EarlyDigests } from "./early_digests.ts";
 import { StreamError } from "./error.ts";
 import { OpenFiles, openRegular } from "./open_files.ts";
-import { binaryString } from "./paths.ts";
+import { binaryString, sameBytes } from "./paths.ts";
 import { decodeEncoded } from "./zstd.ts";
 
 const S_IFIFO = 0o010000, S_IFSOCK = 0o140000;
@@ -58,6 +61,8 @@ export interface ApplyOptions {
    * refuses it. The descriptor stays the caller's.
    */
   readonly cloneRoot: (uuid: Uint8Array) => number | null;
+  /** Takes files that the stream has left, to be hashed meanwhile. */
+  readonly early?: EarlyDigests | null;
 }
 
 /** Attributes of the root folder, set when all else is done. */
@@ -67,38 +72,71 @@ interface RootAttributes {
   times: readonly [atime: Timespec, mtime: Timespec] | null;
 }
 
+type NewCommand = MakeCommand | MakeSpecialCommand | SymlinkCommand;
+
+function isMake(command: StreamCommand): command is NewCommand {
+  const { type } = command;
+  return type === "mkfile" || type === "mkdir" || type === "symlink" ||
+    type === "mknod" || type === "mkfifo" || type === "mksock";
+}
+
+/** A command that outlives the buffer that it was read from. */
+function kept(command: NewCommand): NewCommand {
+  const path = command.path.slice();
+  return command.type === "symlink"
+    ? { ...command, path, target: command.target.slice() }
+    : { ...command, path };
+}
+
 /** Applies commands in order; {@link Applier.finish} at the end, dispose always. */
 export class Applier implements Disposable {
   readonly #options: ApplyOptions;
   readonly #files: OpenFiles;
   readonly #root: RootAttributes;
+  /**
+   * What is to be made next, put off by one command: the kernel makes everything under a
+   * name of its own and renames it at once, and a rename costs as much as a new file.
+   */
+  #made: NewCommand | null = null;
   #encoded: boolean;
 
   constructor(options: ApplyOptions) {
     this.#options = options;
     this.#root = { mode: options.rootMode, owner: null, times: null };
-    this.#files = new OpenFiles(options.rootFd);
+    this.#files = new OpenFiles(options.rootFd, options.early);
     this.#encoded = options.btrfs;
   }
 
   /** @throws {SysError} what a call gave; {StreamError} on what cannot be applied */
   handle(command: StreamCommand): void {
+    const made = this.#made;
+    if (made !== null) {
+      if (command.type === "rename" && sameBytes(command.path, made.path)) {
+        this.#made = { ...made, path: command.pathTo.slice() };
+        return;
+      }
+      this.#makeWaiting();
+    }
+    if (isMake(command)) this.#made = kept(command);
+    else this.#alter(command);
+  }
+
+  /** Makes what was put off. */
+  #makeWaiting(): void {
+    const made = this.#made, files = this.#files;
+    this.#made = null;
+    if (made === null) return;
+    if (made.type === "mkfile") return files.create(made.path);
+    if (made.type === "mkdir") {
+      return mkdirAt(files.folderOf(made.path), files.name(made.path), 0o700);
+    }
+    if (made.type !== "symlink") return this.#makeSpecial(made);
+    symlinkAt(made.target, files.folderOf(made.path), files.name(made.path));
+  }
+
+  #alter(command: StreamCommand): void {
     const files = this.#files;
     switch (command.type) {
-      case "mkfile":
-        return files.create(command.path);
-      case "mkdir":
-        return mkdirAt(files.folderOf(command.path), files.name(command.path), 0o700);
-      case "symlink":
-        return symlinkAt(
-          command.target,
-          files.folderOf(command.path),
-          files.name(command.path),
-        );
-      case "mknod":
-      case "mkfifo":
-      case "mksock":
-        return this.#makeSpecial(command);
       case "rename":
         return this.#rename(command.path, command.pathTo);
       case "link": {
@@ -108,8 +146,8 @@ export class Applier implements Disposable {
       case "unlink":
       case "rmdir": {
         const flags = command.type === "rmdir" ? AT_REMOVEDIR : 0;
-        unlinkAt(files.folderOf(command.path), files.name(command.path), flags);
-        return files.forget(command.path);
+        files.forget(command.path);
+        return unlinkAt(files.folderOf(command.path), files.name(command.path), flags);
       }
       default:
         return this.#change(command);
@@ -120,7 +158,8 @@ export class Applier implements Disposable {
     const files = this.#files;
     switch (command.type) {
       case "write":
-        return pwriteAll(files.file(command.path), command.data, command.offset);
+        pwriteAll(files.file(command.path), command.data, command.offset);
+        return files.wrote(command.data.length);
       case "encoded_write":
         return this.#encodedWrite(command);
       case "clone":
@@ -169,6 +208,7 @@ export class Applier implements Disposable {
 
   #encodedWrite(command: EncodedWriteCommand): void {
     const fd = this.#files.file(command.path);
+    this.#files.wrote(command.unencodedFileLength);
     if (this.#encoded) {
       try {
         return encodedWrite(fd, command);
@@ -196,6 +236,7 @@ export class Applier implements Disposable {
     const source = openRegular(root, command.clonePath, O_RDONLY);
     try {
       const { cloneOffset, length, offset } = command;
+      this.#files.wrote(length);
       try {
         cloneRange(target, source, cloneOffset, length, offset);
       } catch (error) {
@@ -238,6 +279,7 @@ export class Applier implements Disposable {
     if (path.length === 0) return void (this.#root.times = [atime, mtime]);
     const open = this.#files.current(path);
     if (open >= 0) return futimes(open, atime, mtime);
+    if (this.#files.setFolderTimes(path, atime, mtime)) return;
     utimesAt(this.#files.folderOf(path), this.#files.name(path), atime, mtime);
   }
 
@@ -258,17 +300,23 @@ export class Applier implements Disposable {
     lremovexattr(target, name);
   }
 
+  /** Lets go of the last file, so that all of them can be read. */
+  settle(): void {
+    this.#makeWaiting();
+    this.#files.leave();
+  }
+
   /** Sets the root folder's own attributes and closes every file. */
   finish(): void {
     const { rootFd } = this.#options, { owner, mode, times } = this.#root;
+    this.#files.close();
     if (owner) fchown(rootFd, ...owner);
     if (mode !== null) fchmod(rootFd, mode);
     if (times) futimes(rootFd, ...times);
-    this.#files.close();
   }
 
   [Symbol.dispose](): void {
-    this.#files.close();
+    this.#files.abandon();
   }
 }
 

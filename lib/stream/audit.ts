@@ -10,6 +10,7 @@ import type {
   SetXattrCommand,
   StreamCommand,
 } from "./command.ts";
+import type { HashWorker } from "../../ffi/hash_worker.ts";
 import { type AuditTotals, TotalsCounter } from "./audit_totals.ts";
 import { ContentPool, FileContent } from "./content.ts";
 import { StreamError } from "./error.ts";
@@ -47,6 +48,8 @@ export interface AuditOptions {
   readonly limits: StreamLimits;
   /** Compute contents' hashes on the way. */
   readonly hashing: boolean;
+  /** Hashes large contents on another core; stays the caller's. */
+  readonly worker?: HashWorker | null;
   /** The tree that an incremental stream builds on; asked once, when it begins. */
   readonly base?: (identity: StreamIdentity) => BaseTree | null;
   /** Takes what the policy refuses instead of an error at the first; for inspection. */
@@ -67,7 +70,7 @@ export class Auditor {
 
   constructor(options: AuditOptions) {
     this.#options = options;
-    this.#pool = new ContentPool(options.hashing);
+    this.#pool = new ContentPool(options.hashing, options.worker);
     this.tree = new VirtualTree();
     this.#totals = new TotalsCounter(options.limits, () => this.#at);
   }

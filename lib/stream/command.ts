@@ -31,9 +31,13 @@ export interface SubvolCommand extends AtPath, Ids {
 export interface SnapshotCommand extends AtPath, Ids, CloneIds {
   readonly type: "snapshot";
 }
-export interface MakeCommand extends AtPath {
-  readonly type: "mkfile" | "mkdir";
+export interface MakeFileCommand extends AtPath {
+  readonly type: "mkfile";
 }
+export interface MakeFolderCommand extends AtPath {
+  readonly type: "mkdir";
+}
+export type MakeCommand = MakeFileCommand | MakeFolderCommand;
 export interface MakeSpecialCommand extends AtPath {
   readonly type: "mknod" | "mkfifo" | "mksock";
   /** File type and permission bits. */

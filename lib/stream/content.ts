@@ -3,11 +3,14 @@
  * and, as long as they come in order, their SHA-256.
  */
 import { createHash, type Hash } from "node:crypto";
+import type { HashWorker, LaterDigest } from "../../ffi/hash_worker.ts";
 import { ExtentMap } from "./extents.ts";
 
 const ZEROS = new Uint8Array(1024 * 1024);
 /** Hashes that are kept open at one time; the others are sealed. */
 const OPEN_HASHES = 8;
+/** A content whose first piece is shorter is hashed as quickly as it is handed over. */
+const WORKER_BYTES = 16 * 1024;
 
 /** Feeds `count` zero bytes. */
 export function hashZeros(hash: Hash, count: number): void {
@@ -21,20 +24,66 @@ function shaOfNothing(): Uint8Array {
   return emptySha ??= createHash("sha256").digest();
 }
 
+/** A hash of what is yet to come, on this thread or another. */
+interface ContentHash {
+  update(data: Uint8Array): void;
+  zeros(count: number): void;
+  digest(): Uint8Array | LaterDigest;
+}
+
+class OwnHash implements ContentHash {
+  readonly #hash = createHash("sha256");
+
+  update(data: Uint8Array): void {
+    this.#hash.update(data);
+  }
+  zeros(count: number): void {
+    hashZeros(this.#hash, count);
+  }
+  digest(): Uint8Array {
+    return this.#hash.digest();
+  }
+}
+
+class WorkerHash implements ContentHash {
+  readonly #worker: HashWorker;
+  readonly #id: number;
+
+  constructor(worker: HashWorker) {
+    this.#worker = worker;
+    this.#id = worker.begin();
+  }
+
+  update(data: Uint8Array): void {
+    this.#worker.update(this.#id, data);
+  }
+  zeros(count: number): void {
+    this.#worker.zeros(this.#id, count);
+  }
+  digest(): LaterDigest {
+    return this.#worker.digest(this.#id);
+  }
+}
+
 /** Makes file contents and bounds how many hashes are open among them. */
 export class ContentPool {
   /** False where nobody asks for digests: nothing is hashed then. */
   readonly hashing: boolean;
   readonly #open: FileContent[] = [];
+  readonly #worker: HashWorker | null;
 
-  constructor(hashing: boolean) {
+  /** @param worker hashes large contents; stays the caller's */
+  constructor(hashing: boolean, worker: HashWorker | null = null) {
     this.hashing = hashing;
+    this.#worker = worker;
   }
 
-  /** @internal Called by a content that has just begun to hash. */
-  opened(content: FileContent): void {
+  /** @internal Called by a content that begins to hash. */
+  begin(content: FileContent, firstBytes: number): ContentHash {
     this.#open.push(content);
     if (this.#open.length > OPEN_HASHES) this.#open.shift()!.seal();
+    const worker = firstBytes >= WORKER_BYTES && this.#worker?.ready;
+    return worker ? new WorkerHash(this.#worker!) : new OwnHash();
   }
 }
 
@@ -43,10 +92,10 @@ export class FileContent {
   readonly extents: ExtentMap;
   readonly #pool: ContentPool;
   #size = 0;
-  #hash: Hash | null = null;
+  #hash: ContentHash | null = null;
   /** Bytes that the hash has seen. */
   #hashed = 0;
-  #sealed: Uint8Array | null = null;
+  #sealed: Uint8Array | LaterDigest | null = null;
   /** Bytes came out of order: only another pass over the stream gives the hash. */
   #tangled = false;
 
@@ -91,11 +140,8 @@ export class FileContent {
     this.#size = Math.max(this.#size, offset + data.length);
     if (!this.#pool.hashing || data.length === 0 || this.#tangled) return;
     if (this.#sealed !== null || offset < this.#hashed) return this.#tangle();
-    if (this.#hash === null) {
-      this.#hash = createHash("sha256");
-      this.#pool.opened(this);
-    }
-    hashZeros(this.#hash, offset - this.#hashed);
+    this.#hash ??= this.#pool.begin(this, data.length);
+    this.#hash.zeros(offset - this.#hashed);
     this.#hash.update(data);
     this.#hashed = offset + data.length;
   }
@@ -130,7 +176,7 @@ export class FileContent {
   /** Ends the hash at the size that the file has now. Writing on tangles it. */
   seal(): void {
     if (this.#hash === null) return;
-    hashZeros(this.#hash, this.#size - this.#hashed);
+    this.#hash.zeros(this.#size - this.#hashed);
     this.#hashed = this.#size;
     this.#sealed = this.#hash.digest();
     this.#hash = null;
@@ -148,9 +194,11 @@ export class FileContent {
     if (this.#tangled || !this.#pool.hashing) return null;
     if (this.#size === 0) return shaOfNothing();
     if (this.#hash === null && this.#sealed === null) { // one hole
-      this.#hash = createHash("sha256");
+      this.#hash = new OwnHash();
     }
     this.seal();
-    return this.#hashed === this.#size ? this.#sealed : null;
+    if (this.#hashed !== this.#size || this.#sealed === null) return null;
+    if (!(this.#sealed instanceof Uint8Array)) this.#sealed = this.#sealed.get().sha256;
+    return this.#sealed;
   }
 }

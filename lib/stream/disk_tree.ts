@@ -115,13 +115,16 @@ function* walkFolder(
   }
 }
 
+/** What reading a file gave. */
+export interface FileHash {
+  readonly sha256: Uint8Array;
+  readonly sizeBytes: number;
+}
+
 let scratch: Uint8Array<ArrayBuffer> | undefined;
 
 /** SHA-256 of what an open file holds from where it is read next, and its length. */
-export function hashFile(
-  fd: number,
-  expectedBytes: number,
-): { sha256: Uint8Array; sizeBytes: number } {
+export function hashFile(fd: number, expectedBytes: number): FileHash {
   scratch ??= new Uint8Array(CHUNK_BYTES);
   const hash = createHash("sha256");
   let sizeBytes = 0;
@@ -169,6 +172,8 @@ export interface FolderDigestOptions {
   readonly skip?: SkipEntry;
   /** Mode to take for the root folder, where its own is not set yet. */
   readonly rootMode?: number;
+  /** Hashes of files that were read already; null: read it. */
+  readonly known?: (stat: Stat) => FileHash | null;
   readonly signal?: AbortSignal;
 }
 
@@ -188,7 +193,8 @@ export function digestOfFd(rootFd: number, options: FolderDigestOptions = {}): s
     const mode = options.mode ? options.mode(kind, bits) : bits;
     const xattrs = fd >= 0 ? readXattrs(fd, isDigestXattr) : null;
     if (kind === "file") {
-      digester.add({ path, kind, mode, xattrs, ...hashFile(fd, stat.sizeBytes) });
+      const hash = options.known?.(stat) ?? hashFile(fd, stat.sizeBytes);
+      digester.add({ path, kind, mode, xattrs, ...hash });
     } else if (kind === "symlink") {
       const target = binaryString(readlinkAt(entry.folderFd, entry.name));
       digester.add({ path, kind, mode, xattrs, target });

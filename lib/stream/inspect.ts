@@ -1,4 +1,5 @@
 /** Audits a stream as a whole: for `plugin inspect`, and before a receive. */
+import { HashWorker } from "../../ffi/hash_worker.ts";
 import { type AuditFinding, Auditor } from "./audit.ts";
 import type { AuditTotals } from "./audit_totals.ts";
 import type { StreamIdentity } from "./identity.ts";
@@ -27,6 +28,8 @@ export interface AuditStreamOptions {
   readonly keep?: readonly string[];
   /** Default 1 MiB. */
   readonly keepBytes?: number;
+  /** Hashes on another core; default: one of its own for a long stream. */
+  readonly worker?: HashWorker | null;
   readonly signal?: AbortSignal;
   readonly progress?: (streamBytes: number) => void;
 }
@@ -49,6 +52,13 @@ export interface AuditResult {
 }
 
 const KEEP_BYTES = 1024 * 1024;
+/** A worker takes as long to start as this many bytes to hash. */
+const WORKER_BYTES = 16 * 1024 * 1024;
+
+/** A worker to hash a long stream's files with; null for a short or unknown one. */
+export function workerFor(source: ByteSource): HashWorker | null {
+  return (source.sizeBytes ?? 0) >= WORKER_BYTES ? new HashWorker() : null;
+}
 
 /**
  * Audits a stream. Needs no root, no btrfs, and writes nothing.
@@ -65,20 +75,25 @@ export async function auditStream(
   const policy = options.policy ?? PLUGIN_POLICY;
   const limits = options.limits ?? PLUGIN_LIMITS;
   const findings: AuditFinding[] = [];
+  const hashing = options.digest ?? true;
+  using own = hashing && options.worker === undefined ? workerFor(source) : null;
+  const worker = options.worker ?? own;
   const auditor = new Auditor({
     policy,
     limits,
-    hashing: options.digest ?? true,
+    hashing,
+    worker,
     ...(base && { base }),
     ...(options.collect && { findings }),
   });
   const parse = { limits, ...(signal && { signal }), ...(progress && { progress }) };
   const done = await parseSource(source, parse, (command) => auditor.handle(command));
   const { tree, totals, identity } = auditor;
-  if (options.digest !== false && source.replayable) {
+  await worker?.settled();
+  if (hashing && source.replayable) {
     await resolveContents(tree, source, auditor.base, limits, signal);
   }
-  const digest = options.digest !== false && isResolved(tree) ? digestOfTree(tree) : null;
+  const digest = hashing && isResolved(tree) ? digestOfTree(tree) : null;
   const kept = new Map<string, Uint8Array>();
   if (options.keep && source.replayable) {
     const { readContents } = await import("./contents.ts");

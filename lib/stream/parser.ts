@@ -49,8 +49,8 @@ export class StreamParser implements Disposable {
   /**
    * @param limits see limits.ts
    * @param signal ends the parse between commands
-   * @param trustData leave out the crc of commands that carry file data: for a stream that
-   *   was checked before and whose contents are compared by digest afterwards
+   * @param trustData leave out the crc of writes: for a stream whose every crc was checked
+   *   before and whose files are compared by SHA-256 afterwards
    */
   constructor(limits: StreamLimits, signal?: AbortSignal, trustData = false) {
     this.#trustData = trustData;
@@ -161,11 +161,7 @@ export class StreamParser implements Disposable {
       throw this.#limit(`a command of ${size} bytes`);
     }
     if (available < size) return false;
-    const wanted = this.#view.getUint32(start + 6, true);
-    this.#view.setUint32(start + 6, 0, true);
-    if (this.#buffer.crc(start, size) !== wanted) {
-      throw this.#corrupt(`${shape.name}: bad crc`);
-    }
+    if (!this.#trustData || number !== CMD.write) this.#checkCrc(shape.name, size);
     this.#checkPace();
     const command = this.#decoder.decode(
       shape,
@@ -179,6 +175,14 @@ export class StreamParser implements Disposable {
     this.#start += size;
     this.#offset += size;
     return true;
+  }
+
+  #checkCrc(name: string, size: number): void {
+    const at = this.#start + 6, wanted = this.#view.getUint32(at, true);
+    this.#view.setUint32(at, 0, true);
+    if (this.#buffer.crc(this.#start, size) !== wanted) {
+      throw this.#corrupt(`${name}: bad crc`);
+    }
   }
 
   #checkPace(): void {

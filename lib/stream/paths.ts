@@ -38,6 +38,13 @@ export function pathFault(path: Uint8Array, depth: number): string | null {
   return null;
 }
 
+/** True when two paths are the same; compared from their ends, where they differ. */
+export function sameBytes(a: Uint8Array, b: Uint8Array): boolean {
+  if (a.length !== b.length) return false;
+  for (let at = a.length - 1; at >= 0; at--) if (a[at] !== b[at]) return false;
+  return true;
+}
+
 /** Bytes as a binary string. */
 export function binaryString(bytes: Uint8Array): string {
   let text = "";

@@ -20,7 +20,8 @@ import {
   open,
   syncfs,
 } from "../../ffi/files.ts";
-import { statAt } from "../../ffi/stat.ts";
+import type { HashWorker } from "../../ffi/hash_worker.ts";
+import { type Stat, statAt } from "../../ffi/stat.ts";
 import { asOpError, DifferenceError, InputError, OpError } from "../base/errors.ts";
 import { Applier } from "./apply.ts";
 import { Auditor } from "./audit.ts";
@@ -29,9 +30,10 @@ import { BaseTree } from "./base_tree.ts";
 import type { StreamCommand } from "./command.ts";
 import { digestOfTree } from "./digest.ts";
 import { digestOfFd } from "./disk_tree.ts";
+import { EarlyDigests } from "./early_digests.ts";
 import { StreamGuard } from "./guard.ts";
 import { type StreamIdentity, uuidText } from "./identity.ts";
-import { auditStream } from "./inspect.ts";
+import { auditStream, workerFor } from "./inspect.ts";
 import { PLUGIN_LIMITS, type StreamLimits } from "./limits.ts";
 import type { ParentFinder, ParentSnapshot } from "./parents.ts";
 import { binaryBytes, pathFault } from "./paths.ts";
@@ -127,6 +129,8 @@ class Receiver implements Disposable {
   #staging: Staging | null = null;
   #applier: Applier | null = null;
   #identity: StreamIdentity | null = null;
+  #worker: HashWorker | null = null;
+  #early: EarlyDigests | null = null;
 
   constructor(options: ReceiveOptions, policy: StreamPolicy, limits: StreamLimits) {
     this.#options = options;
@@ -140,6 +144,8 @@ class Receiver implements Disposable {
   async run(source: ByteSource): Promise<ReceiveResult> {
     if (this.#options.name !== undefined) this.#checkName(this.#options.name);
     cleanReceivesFd(this.#folderFd);
+    if (this.#policy.virtualTree) this.#worker = workerFor(source);
+    if (this.#worker) this.#early = new EarlyDigests(this.#worker);
     const before = this.#policy.virtualTree && source.replayable
       ? await this.#audit(source)
       : null;
@@ -148,9 +154,11 @@ class Receiver implements Disposable {
     const staging = this.#staging;
     if (!staging || !this.#applier) throw new TypeError("the stream never began");
     // The disk writes while the tree is read back: both take their time.
+    this.#applier.settle();
     const synced = syncfsLater(staging.fd);
     let audited: Audited | null;
     try {
+      await this.#worker?.settled();
       audited = before ?? (lockstep && this.#audited(lockstep, staging));
       if (audited) this.#compareDisk(audited, staging);
     } finally {
@@ -176,6 +184,7 @@ class Receiver implements Disposable {
     const { digest, identity, tree, totals } = await auditStream(source, {
       policy: this.#policy,
       limits: this.#limits,
+      worker: this.#worker,
       base: (identity) => this.#baseTree(identity),
       ...(signal && { signal }),
       ...(progress && { progress: (bytes) => progress(bytes, "audit") }),
@@ -192,6 +201,7 @@ class Receiver implements Disposable {
       policy: this.#policy,
       limits: this.#limits,
       hashing: true,
+      worker: this.#worker,
       base: (identity) => this.#baseTree(identity),
     });
   }
@@ -230,7 +240,9 @@ class Receiver implements Disposable {
       throw new OpError("source_changed", "Cannot receive: the source changed meanwhile");
     }
     // The root's own mode comes last: until then nobody else can look in.
-    this.#compare(digest, digestOfFd(staging.fd, { rootMode }), "what is on disk");
+    const known = (stat: Stat) => this.#early?.find(stat) ?? null;
+    const found = digestOfFd(staging.fd, { rootMode, known });
+    this.#compare(digest, found, "what is on disk");
   }
 
   /** Makes the staging once it is known who the stream is. */
@@ -246,6 +258,7 @@ class Receiver implements Disposable {
       rootMode: staging.baseMode,
       owners: effectiveUid() !== 0 ? "leave" : owners === "any" ? "keep" : "root",
       btrfs: this.#kind === "btrfs",
+      early: this.#early,
       cloneRoot: (bytes) => {
         const uuid = uuidText(bytes);
         if (uuid === identity.uuid) return staging.fd;
@@ -333,6 +346,7 @@ class Receiver implements Disposable {
 
   [Symbol.dispose](): void {
     this.#applier?.[Symbol.dispose]();
+    this.#worker?.[Symbol.dispose]();
     try {
       this.#staging?.[Symbol.dispose]();
     } finally {

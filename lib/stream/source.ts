@@ -3,7 +3,7 @@
  * yields chunks. A zstd frame around the stream is recognised and taken off.
  */
 import { readLater } from "../../ffi/later.ts";
-import { close, O_RDONLY, open, pread, read } from "../../ffi/files.ts";
+import { close, O_RDONLY, open, pread, read, withFd } from "../../ffi/files.ts";
 import { fstat, isRegular } from "../../ffi/stat.ts";
 import type { StreamLimits } from "./limits.ts";
 import { isZstdMagic } from "./zstd_frames.ts";
@@ -23,6 +23,8 @@ export interface ByteSource {
   readonly name: string;
   /** True when {@link open} may be called again for the same bytes. */
   readonly replayable: boolean;
+  /** Bytes as they lie there, compressed or not; absent where nobody knows. */
+  readonly sizeBytes?: number;
   /** @throws {SysError} where it cannot be opened */
   open(): ByteReader;
 }
@@ -32,6 +34,9 @@ export function fileSource(path: string): ByteSource {
   return {
     name: path,
     replayable: true,
+    get sizeBytes() {
+      return withFd(open(path, O_RDONLY), fstat).sizeBytes;
+    },
     open() {
       const fd = open(path, O_RDONLY);
       return {
@@ -50,11 +55,12 @@ export function fileSource(path: string): ByteSource {
  * is replayable; anything else (pipe, socket, terminal) is read once, as it comes.
  */
 export function fdSource(fd: number, name = `descriptor ${fd}`): ByteSource {
-  const regular = isRegular(fstat(fd, name));
+  const stat = fstat(fd, name), regular = isRegular(stat);
   const nothing = () => Promise.resolve();
   return {
     name,
     replayable: regular,
+    ...(regular && { sizeBytes: stat.sizeBytes }),
     open() {
       if (!regular) {
         // On another thread: the event loop must live while the other end is silent.
@@ -78,6 +84,7 @@ export function bytesSource(bytes: Uint8Array, name = "bytes"): ByteSource {
   return {
     name,
     replayable: true,
+    sizeBytes: bytes.length,
     open() {
       let at = 0;
       return {

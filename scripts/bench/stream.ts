@@ -74,21 +74,24 @@ async function receiveRows(
 ): Promise<Row[]> {
   const { receiveStream } = await import("../../lib/stream/receive.ts");
   const { fileSource } = await import("../../lib/stream/source.ts");
-  let count = 0;
-  const fresh = async () => {
-    const folder = `${root}/in${count++}`;
+  let count = 0, folder = "";
+  // What one leaves unwritten must not be written on the next one's time.
+  const before = async () => {
+    for (const { name } of folder ? Deno.readDirSync(folder) : []) {
+      await sh("btrfs", "subvolume", "delete", `${folder}/${name}`);
+    }
+    folder = `${root}/in${count++}`;
     await Deno.mkdir(folder);
-    return folder;
+    await sh("sync", "-f", root);
   };
   const [ours, stock, synced] = await sideBySide([
-    async () => receiveStream(fileSource(file), { folder: await fresh() }),
-    async () => sh("btrfs", "receive", "-q", "-f", file, await fresh()),
+    () => receiveStream(fileSource(file), { folder }),
+    () => sh("btrfs", "receive", "-q", "-f", file, folder),
     async () => {
-      const folder = await fresh();
       await sh("btrfs", "receive", "-q", "-f", file, folder);
       await sh("sync", "-f", folder);
     },
-  ], { rounds, warmup });
+  ], { rounds, warmup, before });
   return [
     row(name, "ms", "lower", ours!, {
       name: "btrfs receive (not synced)",
