@@ -14,8 +14,13 @@ const PEER_BATCH = 32;
 /** Calls per round: a hit is too short for a clock, and for one that is not compiled yet. */
 const HITS = 2000, MISSES = 20;
 
-/** Pause between peers. */
-const SETTLE_MS = 30;
+/**
+ * Pause between peers. By default ONNX Runtime's threads spin for 40 ms after a run, which
+ * would be counted against whoever comes next.
+ */
+const SETTLE_MS = 120;
+/** Rounds of a case at most. */
+const MAX_ROUNDS = 21;
 
 /** A root with both models in it, and the same as transformers.js wants them. */
 interface Place {
@@ -66,7 +71,6 @@ async function inTurn(
   const times: number[][] = peers.map(() => []);
   for (let round = -1; round < rounds; round++) {
     for (const [i, peer] of peers.entries()) {
-      // Threads of the one before may still be spinning.
       await new Promise((resolve) => setTimeout(resolve, SETTLE_MS));
       const { ms } = await peer.ask(request);
       if (round >= 0) times[i]!.push(ms);
@@ -93,7 +97,10 @@ async function runs(
       for (const columns of [16, 64, 128]) {
         // About as many tokens for every case: the small ones need more rounds.
         const budget = device === "cpu" ? 6_000 : 2_000;
-        const count = Math.min(41, Math.floor(budget / (batch * columns)) * 2 + 3);
+        const count = Math.min(
+          MAX_ROUNDS,
+          Math.floor(budget / (batch * columns)) * 2 + 3,
+        );
         const request = { op: "run", rows: batch, columns };
         const [a, b] = await inTurn([ours, theirs], request, count);
         const name = `onnx-run/${device}-${precision}-${batch}x${columns}`;
