@@ -3,9 +3,14 @@ import type { Level } from "../daemon/serve.ts";
 import { command } from "./command.ts";
 import type { Context } from "./context.ts";
 import { textFlag } from "./flags.ts";
-import { BUILTIN, openEmbedder } from "./open_embedder.ts";
+import {
+  BUILTIN,
+  EMBEDDER_FLAGS,
+  type EmbedderFlags,
+  openEmbedder,
+} from "./open_embedder.ts";
 
-interface ServeFlags {
+interface ServeFlags extends EmbedderFlags {
   readonly socket?: string;
   readonly listen?: string;
   readonly token?: string;
@@ -27,12 +32,16 @@ export const serve = command<ServeFlags>({
     "TCP: loopback, or any address when clients must send a token. / is a page to look\n" +
     "at, /metrics is for Prometheus. SIGHUP reads the configuration again, SIGTERM ends\n" +
     "after the requests under way. Snapshots and upkeep run on the schedule.",
-  examples: ["op-dbus serve", "op-dbus serve --listen 127.0.0.1:8080"],
+  examples: [
+    "op-dbus serve",
+    "op-dbus serve --model minilm --listen 127.0.0.1:8080",
+  ],
   flags: {
     socket: textFlag("Unix socket (default: serve.socket)", "PATH"),
     listen: textFlag("TCP address too, such as 127.0.0.1:8080", "ADDRESS"),
     token: textFlag("File with the token that clients must send", "FILE"),
     dbus: textFlag("Offer org.opdbus1 on this bus: system or session", "BUS"),
+    ...EMBEDDER_FLAGS,
   },
   async run(context, flags) {
     const { Service } = await import("../daemon/serve.ts");
@@ -45,7 +54,7 @@ export const serve = command<ServeFlags>({
     context.releaseSignals();
     const service = await Service.start({
       layout: context.layout,
-      models: await modelSource(context),
+      models: await modelSource(context, flags),
       log: logTo(context),
       env: (name) => Deno.env.get(name),
       config: () => loadSettings(settings),
@@ -73,13 +82,15 @@ function logTo(context: Context) {
   };
 }
 
-async function modelSource(context: Context) {
-  const { listModels } = await import("../embed/model/store.ts");
+/** @throws {InputError} when there is no model of the name that the flag gives */
+async function modelSource(context: Context, { model, ...device }: EmbedderFlags) {
+  const { findModel, listModels } = await import("../embed/model/store.ts");
   const { chosenModel } = await import("./open_embedder.ts");
+  if (model !== undefined && model !== BUILTIN) findModel(context.layout, model);
   return {
-    defaultName: await chosenModel(context),
+    defaultName: model ?? await chosenModel(context),
     names: () => [BUILTIN, ...listModels(context.layout).map(({ name }) => name)],
-    open: (name: string) => openEmbedder(context, { model: name }),
+    open: (name: string) => openEmbedder(context, { ...device, model: name }),
   };
 }
 
