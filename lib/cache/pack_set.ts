@@ -24,6 +24,7 @@ import { newKey, roomName } from "./key.ts";
 import { usesName } from "./pack_uses.ts";
 import { isResident, readAhead } from "./residency.ts";
 import { deletedName, idxName, Pack, packName } from "./pack.ts";
+import type { KeysOf } from "./pack_repair.ts";
 
 const MANIFEST = "packs.json";
 const GENERATION = "packs.generation";
@@ -259,10 +260,11 @@ export class PackSet implements Disposable {
     if (doomed.size > 0) this.announce();
   }
 
-  /** Writes the tables of packs anew from their records. */
-  rebuildTables(damaged: readonly Pack[]): void {
+  /** Writes the tables of packs anew. @param keysOf keys that the index knows */
+  rebuildTables(damaged: readonly Pack[], keysOf: KeysOf): void {
     for (const pack of damaged) {
-      writeDurably(`${this.folder}/${idxName(pack.number)}`, pack.newTable());
+      const table = pack.newTable(keysOf);
+      if (table) writeDurably(`${this.folder}/${idxName(pack.number)}`, table);
     }
     if (damaged.length > 0) this.#reopen();
   }
@@ -270,11 +272,13 @@ export class PackSet implements Disposable {
   /**
    * Takes packs that cannot be opened out of force. Their files are renamed, not deleted.
    * Where only the table is missing or damaged, it is built anew instead.
+   *
+   * @param keysOf keys that the index knows
    */
-  setAside(numbers: readonly number[]): void {
+  setAside(numbers: readonly number[], keysOf: KeysOf): void {
     if (numbers.length === 0) return;
     const lost = numbers.filter((number) => {
-      const table = Pack.tableOf(this.folderFd, number);
+      const table = Pack.tableOf(this.folderFd, number, keysOf);
       if (table) writeDurably(`${this.folder}/${idxName(number)}`, table);
       return table === null;
     });
