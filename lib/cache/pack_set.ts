@@ -79,6 +79,19 @@ export class PackSet implements Disposable {
     return this.#generation === null ? 0 : this.#generation[0]!;
   }
 
+  /**
+   * A counter of the times that loose files were replaced, by any process: while it stays,
+   * a loose file is the one that it was.
+   */
+  get replacements(): number {
+    return this.#generation === null ? 0 : this.#generation[1]!;
+  }
+
+  /** To be called before loose files are replaced, while nobody else stores or removes. */
+  noteReplacement(): void {
+    this.#write(1, this.replacements + 1);
+  }
+
   /** Looks again where another process changed something; true where one did. */
   refresh(): boolean {
     const generation = this.generation;
@@ -229,11 +242,15 @@ export class PackSet implements Disposable {
 
   /** Tells every process to look again. */
   announce(): void {
-    if (this.#generationFd === null) return;
-    const next = new Uint32Array([(this.generation + 1) >>> 0]);
-    // Written, not stored through the mapping: on a full disk that would be a SIGBUS.
-    pwriteAll(this.#generationFd, new Uint8Array(next.buffer), 0);
+    this.#write(0, this.generation + 1);
     this.refresh();
+  }
+
+  #write(word: number, value: number): void {
+    if (this.#generationFd === null) return;
+    const next = new Uint32Array([value >>> 0]);
+    // Written, not stored through the mapping: on a full disk that would be a SIGBUS.
+    pwriteAll(this.#generationFd, new Uint8Array(next.buffer), word * 4);
   }
 
   /** Marks keys as deleted in every pack. Returns how many records that were. */

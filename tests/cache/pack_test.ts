@@ -382,6 +382,27 @@ Deno.test("two compactions at once: one works, the other is told", async () => {
   assertEquals(cache.compactIfDue({}, 10)?.packed, 10);
 });
 
+Deno.test("a loose file that another process replaces amid a compaction stays", async () => {
+  await using folder = await tempFolder();
+  using embedder = new DenseEmbedder();
+  {
+    using coarse = EmbeddingCache.open(folder.path, { codec: "int8", ...COLD });
+    await coarse.getOrEmbed(textsOf(40, "same"), embedder);
+  }
+  using cache = EmbeddingCache.open(folder.path, { codec: "f32", ...COLD });
+  const path = new URL("put_child.ts", import.meta.url).pathname;
+  const args = ["run", "-A", "--quiet", path, folder.path, "10", "same", "f32"];
+  let replaced = false;
+  const progress = (done: number, total: number) => {
+    if (done < total || replaced) return; // all are read, none is removed
+    replaced = new Deno.Command(Deno.execPath(), { args }).outputSync().success;
+  };
+  cache.compact({ progress });
+  assertTrue(replaced);
+  assertEquals(files(folder.path, /[.]bin$/).length, 10);
+  assertEquals((await cache.getOrEmbed(textsOf(10, "same"), embedder)).misses, 0);
+});
+
 Deno.test("an aborted compaction changes nothing and leaves nothing", async () => {
   await using folder = await tempFolder();
   using embedder = new DenseEmbedder(8);
