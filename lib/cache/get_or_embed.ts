@@ -226,10 +226,11 @@ export class GetOrEmbed {
    */
   #store(entries: readonly Encoded[]): void {
     const { store } = this;
-    const isNew = ({ want: { why, key } }: Encoded) =>
-      why === "missing" && !store.index.has(key);
-    const fresh = entries.filter(isNew);
-    const rest = entries.filter((entry) => !fresh.includes(entry));
+    const fresh: Encoded[] = [], rest: Encoded[] = [];
+    for (const entry of entries) {
+      const { why, key } = entry.want;
+      (why === "missing" && !store.index.has(key) ? fresh : rest).push(entry);
+    }
     if (fresh.length > 0) {
       const taken = store.storing(() => this.#save(fresh, false));
       rest.push(...fresh.filter(({ want }) => taken.has(want.key)));
@@ -268,7 +269,7 @@ export class GetOrEmbed {
       keyBytes.setFromHex(key);
       return { key, bytes: packObject(keyBytes, codec, this.#dimensions, payload) };
     });
-    if (over) { for (const { want } of entries) this.#tallyReplaced(want); }
+    if (over) entries.forEach(({ want }) => this.#tallyReplaced(want));
     const taken = loose.write(files, durability, over);
     const written = entries.filter(({ want }) => !taken.has(want.key));
     const nowMs = Date.now();

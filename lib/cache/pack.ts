@@ -1,6 +1,6 @@
 /** One pack, opened for reading: both its files mapped once. */
 import { close, O_NOFOLLOW, O_RDONLY, openAt, pread, withFd } from "../../ffi/files.ts";
-import { MADV_RANDOM, MADV_WILLNEED, Mapping } from "../../ffi/memory.ts";
+import { MADV_RANDOM, MADV_WILLNEED, Mapping, PAGE_BYTES } from "../../ffi/memory.ts";
 import { isSysError } from "../../ffi/errno.ts";
 import { fstat } from "../../ffi/stat.ts";
 import { KEY_BYTES } from "./key.ts";
@@ -47,6 +47,7 @@ export class Pack {
   /** Uses of the records since the last flush. */
   readonly uses: PackUses;
   #deleted: Uint8Array | null = null;
+  #lookups = 0;
 
   private constructor(
     readonly number: number,
@@ -85,7 +86,6 @@ export class Pack {
     const { header } = pack;
     if (!idx || !belong(header, idx.header)) return null;
     pack.mapping.advise(MADV_RANDOM);
-    if (idx.mapping.length <= READ_AHEAD_LIMIT_BYTES) idx.mapping.advise(MADV_WILLNEED);
     const opened = new Pack(number, header, pack.mapping, idx.mapping, idx.header);
     opened.readDeleted(folderFd);
     return opened;
@@ -130,6 +130,10 @@ export class Pack {
    * @param key the key as eight words
    */
   find(key: Uint32Array): number {
+    // Not for one lookup alone: asking for a million keys takes longer than that.
+    if (this.#lookups < 2 && ++this.#lookups === 2) {
+      readTableAhead(this.idxMapping, this.idx.slotsAt);
+    }
     const slots = this.#slots, bits = this.#bits;
     const wanted = key[1]! >>> bits;
     const mask = (1 << bits) - 1;
@@ -244,11 +248,17 @@ export class Pack {
   }
 }
 
+/** Asks for keys and slots, or, where those are too many, for the slots alone. */
+function readTableAhead(idx: Mapping, slotsAt: number): void {
+  const isSmall = idx.length <= READ_AHEAD_LIMIT_BYTES;
+  const from = isSmall ? 0 : slotsAt - slotsAt % PAGE_BYTES;
+  if (idx.length - from <= READ_AHEAD_LIMIT_BYTES) idx.advise(MADV_WILLNEED, from);
+}
+
 /** True where an idx was written for this pack. */
 function belong(pack: PackHeader, idx: IdxHeader): boolean {
-  const isOld = idx.slotsAt === IDX_HEADER_BYTES && pack.count > 0;
   return idx.packCrc === pack.crc && idx.count === pack.count &&
-    (pack.count === 0 || isOld === (pack.version === 1));
+    idx.version === pack.version;
 }
 
 function mapChecked<H>(

@@ -61,6 +61,8 @@ export interface PackHeader {
 
 /** What an idx's header says. */
 export interface IdxHeader {
+  /** That of its pack. */
+  readonly version: number;
   readonly count: number;
   readonly slots: number;
   readonly recordBits: number;
@@ -201,7 +203,8 @@ export function parseIdxHeader(bytes: Uint8Array, sizeBytes: number): IdxHeader 
   const right = count <= MAX_PACK_RECORDS && slots === slotsOf(count) &&
     recordBits === recordBitsOf(count) && sizeBytes === slotsAt + slots * 4;
   const packCrc = field(at + 12), tableCrc = field(at + 16);
-  return right ? { count, slots, recordBits, packCrc, tableCrc, slotsAt } : null;
+  const version = isOld ? 1 : VERSION;
+  return right ? { version, count, slots, recordBits, packCrc, tableCrc, slotsAt } : null;
 }
 
 /**

@@ -214,7 +214,6 @@ async function bulkOf(folder: string, size: number, calls: number): Promise<numb
       if (round >= 0) times[i]!.push(count / (performance.now() - begun) * 1000);
     }
   }
-  Deno.removeSync(folder, { recursive: true });
   return times.map(median);
 }
 
@@ -225,7 +224,9 @@ async function bulk({ scratch, note }: BenchContext): Promise<Row[]> {
   const all: number[][] = [];
   for (const size of SIZES) {
     note(`${size} entries`);
-    const found = await bulkOf(`${scratch}/bulk-${size}`, size, 7);
+    const folder = `${scratch}/bulk-${size}`;
+    const found = await bulkOf(folder, size, 7);
+    Deno.removeSync(folder, { recursive: true });
     all.push(found);
     for (const [i, name] of ["packs", "arena"].entries()) {
       const peer = { name: "a loop over a Map, copying", value: found[2]! };
