@@ -4,6 +4,7 @@ import { initRoot } from "../../lib/base/root.ts";
 import { type Job, Scheduler } from "../../lib/daemon/scheduler.ts";
 import { chainPolicy, jobsOf, snapshotChain } from "../../lib/daemon/jobs.ts";
 import { EmbeddingCache } from "../../lib/cache/embedding_cache.ts";
+import { BuiltinEmbedder } from "../../lib/embed/builtin.ts";
 import { ChainRecorder } from "../../lib/chain/recorder.ts";
 import { verifyChain } from "../../lib/chain/verify.ts";
 import { InputError } from "../../lib/base/errors.ts";
@@ -75,6 +76,35 @@ Deno.test("of two schedulers one leads, and the other takes over", async () => {
 function settings(root: string, more: Record<string, string> = {}) {
   return resolveConfig({ flags: { root, ...more }, env: {} });
 }
+
+platformTest(
+  "the service compacts by itself, once there are enough loose files",
+  async () => {
+    await using disk = await btrfsScratch(300);
+    const root = `${disk.path}/root`;
+    initRoot({ root });
+    const layout = new Layout(root);
+    const config = settings(root, { "cache.compact_threshold": "20" });
+    using cache = EmbeddingCache.open(layout.embeddings, { arenaBytes: 0 });
+    using recorder = new ChainRecorder(layout);
+    using embedder = new BuiltinEmbedder();
+    let now = 1_000_000_000;
+    const jobs = jobsOf({ layout, config, cache, recorder });
+    using scheduler = new Scheduler(layout, jobs, { now: () => now });
+    const storeAndWait = async (from: number, to: number) => {
+      const texts = Array.from({ length: to - from }, (_, i) => `text ${from + i}`);
+      await cache.getOrEmbed(texts, embedder);
+      now += 3_600_000;
+      await scheduler.runDue();
+      return cache.stats();
+    };
+    const few = await storeAndWait(0, 19);
+    assertEquals([few.looseFiles, few.packs.length], [19, 0]);
+    const enough = await storeAndWait(19, 20);
+    assertEquals([enough.looseFiles, enough.packs[0]?.records], [0, 20]);
+    assertEquals(scheduler.states().filter(({ error }) => error !== null), []);
+  },
+);
 
 platformTest(
   "chain snapshots are made and kept by their own rules, and verify",
