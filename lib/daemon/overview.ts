@@ -11,7 +11,6 @@ import type { EmbeddingService } from "./embedding_service.ts";
 import type { HttpServer } from "./http_server.ts";
 import { gaugeText } from "./metrics.ts";
 import type { Scheduler } from "./scheduler.ts";
-import type { TierTwo } from "./tier_two.ts";
 
 /** One sample of the history: counts since the sample before. */
 export interface Sample {
@@ -31,12 +30,11 @@ const FRESH_MS = 2_000;
 /** What the overview looks at. */
 export interface OverviewParts {
   readonly layout: Layout;
-  readonly config: Config;
+  readonly config: () => Config;
   readonly cache: EmbeddingCache;
   readonly service: EmbeddingService;
   readonly server: HttpServer;
   readonly scheduler: Scheduler;
-  readonly tier: TierTwo | null;
 }
 
 /** Collects the picture. */
@@ -78,7 +76,8 @@ export class Overview implements Disposable {
   }
 
   async #look() {
-    const { layout, cache, service, server, scheduler, tier } = this.parts;
+    const { layout, cache, service, server, scheduler } = this.parts;
+    const { tier } = service;
     const stats = cache.stats();
     const { layers } = service.metrics;
     return {
@@ -116,7 +115,7 @@ export class Overview implements Disposable {
 
   /** Gauges for `/metrics`. */
   async metrics(): Promise<string> {
-    const { layout, cache, server, scheduler, tier } = this.parts;
+    const { layout, cache, server, scheduler, service: { tier } } = this.parts;
     const stats = cache.stats();
     const one = (value: number) => [[{}, value] as const];
     const size = chainOf(layout).size;
@@ -218,8 +217,8 @@ export function chainOf(layout: Layout) {
 }
 
 /** Plugins with their versions; broken ones with their reason. */
-export function pluginsOf(layout: Layout) {
-  return discover(layout).map((plugin) =>
+export function pluginsOf(layout: Layout, found = discover(layout)) {
+  return found.map((plugin) =>
     plugin.manifest === null
       ? { name: plugin.name, version: null, problem: plugin.reason }
       : { name: plugin.name, version: plugin.manifest.version, problem: null }
@@ -230,9 +229,9 @@ async function snapshotsOf({ layout, config }: OverviewParts) {
   if (rootKind(layout.root) !== "btrfs") return [];
   const { findTarget } = await import("../snapshot/target.ts");
   const { listFound } = await import("../snapshot/found.ts");
-  const names = new Set([...config.get("snapshot.default_targets"), "cache", "timing"]);
+  const names = new Set([...config().get("snapshot.default_targets"), "cache", "timing"]);
   return [...names].flatMap((name) =>
-    listFound(findTarget(layout, config, name)).slice(-SNAPSHOTS_SHOWN)
+    listFound(findTarget(layout, config(), name)).slice(-SNAPSHOTS_SHOWN)
       .map((found) => ({ target: name, name: found.name, time: found.timeMs }))
   );
 }

@@ -21,7 +21,7 @@ export function jsonAnswer(value: unknown, status = 200): HttpAnswer {
 /** The API's routes. */
 export function apiRoutes(
   service: EmbeddingService,
-  limits: Limits,
+  limits: () => Limits,
   extras: RouteExtras = {},
 ): Map<string, Route> {
   return new Map([
@@ -50,12 +50,12 @@ function readiness(why: string | null): HttpAnswer {
   return { status: 503, type: "text/plain", body: `${why}\n` };
 }
 
-function embeddingsRoute(service: EmbeddingService, limits: Limits): Route {
+function embeddingsRoute(service: EmbeddingService, limits: () => Limits): Route {
   return {
     method: "POST",
     limited: true,
     async handle({ body, signal }) {
-      const request = parseEmbeddings(parseObject(body), limits.batchTexts);
+      const request = parseEmbeddings(parseObject(body), limits().batchTexts);
       return {
         type: "application/json",
         body: await service.embeddings(request, signal),
