@@ -96,7 +96,10 @@ export const CONFIG_KEYS = {
   "serve.redis.urls": list([], "second tier: redis://host:port, several for a cluster"),
   "serve.redis.cluster": flag(false, "the second tier is a cluster"),
   "serve.redis.timeout": duration("50ms", "a lookup there that takes longer is a miss"),
-  "serve.redis.expire": duration("0", "what is kept there so long unused may go"),
+  "serve.redis.expire": duration(
+    "0",
+    "what was written there so long ago goes; 0 for never",
+  ),
 
   "snapshot.default_targets": list(["cache"], "targets of rotate when none is named"),
 

@@ -43,6 +43,8 @@ export interface Route {
   readonly method: "GET" | "POST";
   /** Waits its turn and counts against the rate; probes and metrics do not. */
   readonly limited: boolean;
+  /** Answered without a token too: it tells nothing but that there is a service. */
+  readonly open?: boolean;
   readonly handle: (request: HttpRequest) => HttpAnswer | Promise<HttpAnswer>;
 }
 
@@ -71,6 +73,8 @@ export interface HttpOptions {
   readonly onFailure: (error: OpError, path: string) => void;
 }
 
+/** Bearer for programs, Basic for a browser that shows the page. */
+const CHALLENGE = 'Bearer, Basic realm="op-dbus, password: the token"';
 const HEADER_LIMIT_BYTES = 16 * 1024;
 const KEEP_ALIVE_MS = 60_000;
 /** Connections over the limit are heard and refused; over so many times it, cut off. */
@@ -122,6 +126,11 @@ export class HttpServer {
   /** Requests that are being answered now. */
   get active(): number {
     return this.#active;
+  }
+
+  /** Bytes of request bodies that are held now. */
+  get bodyBytes(): number {
+    return this.#bodies.held;
   }
 
   /**
@@ -211,7 +220,11 @@ export class HttpServer {
       const { connections } = this.#limits;
       throw new BusyError(503, `${connections} connections are open already`, 1);
     }
-    this.#authorize(request);
+    if (!route.open) this.#authorize(request);
+    // Another site's page, in a browser on this host: it may not even make us compute.
+    if (request.headers["sec-fetch-site"] === "cross-site" && route.method === "POST") {
+      throw new HttpError(403, "cross_site", "Pages of other sites may not ask");
+    }
     if (this.#draining && route.limited) {
       throw new BusyError(503, "The service is stopping", 1);
     }
@@ -253,12 +266,17 @@ export class HttpServer {
     return { method: request.method ?? "GET", path, query, body, signal };
   }
 
+  /** The token, as programs send it, or as the password that a browser asks for. */
   #authorize(request: http.IncomingMessage): void {
-    const token = this.#token;
-    if (token === null) return;
-    const given = Buffer.from(request.headers.authorization ?? "");
-    const wanted = Buffer.from(`Bearer ${token}`);
-    if (given.length === wanted.length && timingSafeEqual(given, wanted)) return;
+    if (this.#token === null) return;
+    const [scheme = "", rest = ""] = (request.headers.authorization ?? "").split(" ");
+    const basic = scheme.toLowerCase() === "basic";
+    const text = basic ? Buffer.from(rest, "base64").toString() : rest;
+    const given = Buffer.from(basic ? text.slice(text.indexOf(":") + 1) : text);
+    const wanted = Buffer.from(this.#token);
+    const known = basic || scheme.toLowerCase() === "bearer";
+    const equal = given.length === wanted.length && timingSafeEqual(given, wanted);
+    if (known && equal) return;
     throw new HttpError(401, "unauthorized", "The token is missing or wrong");
   }
 
@@ -332,7 +350,7 @@ export class HttpServer {
     const hint = error.hint ? ` (${error.hint})` : "";
     const headers: Record<string, string> = {};
     if (error instanceof BusyError) headers["retry-after"] = String(error.retryAfterS);
-    if (status === 401) headers["www-authenticate"] = "Bearer";
+    if (status === 401) headers["www-authenticate"] = CHALLENGE;
     if (error instanceof MethodError) headers["allow"] = error.allowed;
     // What is left of the body is not read: the connection is of no more use.
     if (!request.complete) headers["connection"] = "close";

@@ -171,6 +171,7 @@ export class Overview implements Disposable {
         "Requests that wait",
         one(server.turnstile.queued),
       ),
+      gaugeText("opdbus_body_bytes", "Request bodies held", one(server.bodyBytes)),
       gaugeText(
         "opdbus_unsent_bytes",
         "Answers not taken yet",

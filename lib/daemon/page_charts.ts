@@ -46,16 +46,16 @@ const key = (list) => make("p", { class: "key" }, ...list.map(({ label, colour }
 const empty = (...lines) => make("div", { class: "empty" },
   ...lines.map((line, at) => make(at === 0 ? "p" : "code", {}, line)));
 
-/** Where the axis gets its marks: about five, at round times. */
-function ticks(t0, t1) {
+/** Where the axis gets its marks: at round times, so many that they do not touch. */
+function ticks(t0, t1, most) {
   const steps = [10, 30, 60, 300, 600, 1800, 3600, 3 * 3600, 6 * 3600, 12 * 3600, 86400,
     7 * 86400, 30 * 86400, 90 * 86400, 365 * 86400];
-  const step = 1000 * (steps.find((s) => (t1 - t0) / (s * 1000) <= 6) ?? 365 * 86400);
+  const step = 1000 * (steps.find((s) => (t1 - t0) / (s * 1000) <= most) ?? 365 * 86400);
   const marks = [];
   for (let t = Math.ceil(t0 / step) * step; t <= t1; t += step) marks.push(t);
   return marks;
 }
-const timeAxis = (t0, t1, x, y0, y1) => ticks(t0, t1).flatMap((t) => [
+const timeAxis = (t0, t1, x, y0, y1) => ticks(t0, t1, (x(t1) - x(t0)) / 90).flatMap((t) => [
   make("line", { x1: x(t), x2: x(t), y1: y0, y2: y1, class: "grid" }),
   make("text", { x: x(t), y: y1 + 16, "text-anchor": "middle" }, clock(t, t1 - t0)),
 ]);
@@ -64,10 +64,10 @@ const timeAxis = (t0, t1, x, y0, y1) => ticks(t0, t1).flatMap((t) => [
 function hitChart(samples, cursor, width) {
   const W = width, L = 46, R = 12, TOP = 10, MID = 150, BASE = 226;
   const t0 = samples[0].time, t1 = Math.max(samples[samples.length - 1].time, t0 + 1000);
-  const x = (t) => +(L + (W - L - R) * (t - t0) / (t1 - t0)).toFixed(1);
+  const x = (t) => +(L + 10 + (W - L - R - 20) * (t - t0) / (t1 - t0)).toFixed(1);
   const y = (share) => +(MID - (MID - TOP) * share).toFixed(1);
   const most = Math.max(1, ...samples.map(total));
-  const bar = Math.max(1, Math.min(14, (W - L - R) / samples.length - 1));
+  const bar = Math.max(1, Math.min(14, (W - L - R - 20) / samples.length - 1));
   const grid = [0, 0.5, 1].flatMap((share) => [
     make("line", { x1: L, x2: W - R, y1: y(share), y2: y(share), class: "grid" }),
     make("text", { x: L - 6, y: y(share) + 4, "text-anchor": "end" }, share * 100 + " %"),
@@ -119,7 +119,7 @@ function latencyChart(rows, width) {
     const a = x(p50 ?? 10), b = x(p99 ?? 10);
     return [make("text", { x: 0, y: y + 4, class: "strong" }, label),
       make("text", { x: L, y: y - 12 }, "half " + known(p50) + ", 99 % " + known(p99) +
-        ", " + number(count) + " lookups"),
+        (W < 420 ? "" : ", " + number(count) + " lookups")),
       make("line", { x1: a, x2: b, y1: y, y2: y, stroke: "var(--" + colour + ")", class: "range" }),
       make("circle", { cx: a, cy: y, r: 6, fill: "var(--" + colour + ")" }),
       make("circle", { cx: b, cy: y, r: 6, fill: "var(--card)", stroke: "var(--" + colour + ")", "stroke-width": 3 })];

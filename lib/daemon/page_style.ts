@@ -46,6 +46,7 @@ section { padding: 1rem 1.1rem; min-width: 0; scroll-margin-top: 3.5rem; }
 .body { overflow-x: auto; }
 table { border-collapse: collapse; width: 100%; font-variant-numeric: tabular-nums; font-size: .92rem; }
 th { text-align: left; color: var(--dim); font-weight: 600; white-space: nowrap; }
+td:first-child { white-space: nowrap; }
 th, td { padding: .35rem .75rem .35rem 0; border-bottom: 1px solid var(--line); vertical-align: top; }
 th:last-child, td:last-child { padding-right: 0; }
 tbody tr:last-child td { border-bottom: 0; }
@@ -83,7 +84,7 @@ svg text.strong { fill: var(--ink); font-size: 13px; }
 footer { color: var(--dim); font-size: .85rem; padding-bottom: 2rem; }
 @media (max-width: 52rem) { main { grid-template-columns: minmax(0, 1fr); } nav kbd { display: none; }
   section { padding: .9rem .8rem; } .blocks li { grid-template-columns: 3.2rem minmax(0, 1fr); }
-  .blocks code { grid-column: 2; grid-row: auto; } td { overflow-wrap: anywhere; } }
+  .blocks code { grid-column: 2; grid-row: auto; } }
 @media (prefers-reduced-motion: no-preference) { html { scroll-behavior: smooth; } }
 @media (forced-colors: active) { .bar span, .key span::before { forced-color-adjust: none; } }
 `;

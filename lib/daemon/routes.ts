@@ -24,12 +24,15 @@ export function apiRoutes(
   limits: () => Limits,
   extras: RouteExtras = {},
 ): Map<string, Route> {
-  return new Map([
+  return new Map<string, Route>([
     ["/v1/embeddings", embeddingsRoute(service, limits)],
     ["/v1/models", modelsRoute(service)],
     ["/v1/similarity", similarityRoute(service)],
-    ["/healthz", probe(() => ({ type: "text/plain", body: "ok\n" }))],
-    ["/readyz", probe(() => readiness(extras.notReady?.() ?? null))],
+    ["/healthz", { ...probe(() => ({ type: "text/plain", body: "ok\n" })), open: true }],
+    [
+      "/readyz",
+      { ...probe(() => readiness(extras.notReady?.() ?? null)), open: true },
+    ],
     [
       "/metrics",
       probe(async () => ({

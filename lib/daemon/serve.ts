@@ -122,6 +122,7 @@ export class Service {
     this.#watchPlugins();
     this.#closers.push(() => this.#dbus?.[Symbol.asyncDispose]());
     await this.#offerDbus(config.get("serve.dbus"));
+    this.scheduler.start(); // its first snapshots are heard on the bus
     this.#watchdog();
     this.#problem = null;
     this.#notifier.send("READY=1", "STATUS=serving");
@@ -209,7 +210,6 @@ export class Service {
     });
     this.#closers.push(() => this.overview[Symbol.dispose]());
     this.#closers.push(() => this.scheduler.stop());
-    this.scheduler.start();
   }
 
   #jobs(config: Config) {
