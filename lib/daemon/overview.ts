@@ -130,82 +130,66 @@ export class Overview implements Disposable {
     };
   }
 
-  /** Gauges for `/metrics`. */
+  /** What `/metrics` shows beside the service's own counts. */
   async metrics(): Promise<string> {
-    const { layout, cache, server, scheduler, service: { tier } } = this.parts;
-    const stats = cache.stats();
-    const one = (value: number) => [[{}, value] as const];
-    const size = chainOf(layout).size, packs = packBytes(stats.packs);
-    const plugins = pluginsOf(layout).length;
-    const texts = [
-      gaugeText("opdbus_cache_entries", "Vectors on disk", one(stats.entries)),
-      gaugeText("opdbus_cache_bytes", "Bytes of vectors on disk", one(stats.vectorBytes)),
-      gaugeText(
-        "opdbus_cache_loose_files",
-        "Vectors in files of their own",
-        one(stats.looseFiles),
-      ),
-      gaugeText(
-        "opdbus_pack_bytes",
-        "Bytes of compacted vectors",
-        one(packs.bytes),
-      ),
-      gaugeText(
+    return this.#cacheMetrics() + this.#loadMetrics() + this.#hostMetrics() +
+      await this.#placeMetrics();
+  }
+
+  #cacheMetrics(): string {
+    const stats = this.parts.cache.stats(), packs = packBytes(stats.packs);
+    const ratio = packs.bytes === 0 ? null : packs.resident_bytes / packs.bytes;
+    return gauges([
+      ["opdbus_cache_entries", "Vectors on disk", stats.entries],
+      ["opdbus_cache_bytes", "Bytes of vectors on disk", stats.vectorBytes],
+      ["opdbus_cache_loose_files", "Vectors in files of their own", stats.looseFiles],
+      ["opdbus_pack_bytes", "Bytes of compacted vectors", packs.bytes],
+      [
         "opdbus_pack_resident_bytes",
         "Of those, in memory (page cache)",
-        one(packs.resident_bytes),
-      ),
-      gaugeText(
-        "opdbus_pack_resident_ratio",
-        "Share of compacted vectors in memory; none where nothing is compacted",
-        packs.bytes === 0 ? [] : one(packs.resident_bytes / packs.bytes),
-      ),
-      gaugeText(
+        packs.resident_bytes,
+      ],
+      ["opdbus_pack_resident_ratio", "Share of compacted vectors in memory", ratio],
+      [
         "opdbus_filesystem_available_bytes",
         "Free space under the root",
-        one(stats.fileSystem.availableBytes),
-      ),
-      gaugeText("opdbus_requests_active", "Requests being answered", one(server.active)),
-      gaugeText(
-        "opdbus_requests_queued",
-        "Requests that wait",
-        one(server.turnstile.queued),
-      ),
-      gaugeText("opdbus_body_bytes", "Request bodies held", one(server.bodyBytes)),
-      gaugeText(
-        "opdbus_unsent_bytes",
-        "Answers not taken yet",
-        one(server.unsent.heldBytes),
-      ),
-      gaugeText(
+        stats.fileSystem.availableBytes,
+      ],
+    ]);
+  }
+
+  #loadMetrics(): string {
+    const { server, service: { tier } } = this.parts;
+    const counts = Object.entries(tier?.counts ?? {});
+    return gauges([
+      ["opdbus_requests_active", "Requests being answered", server.active],
+      ["opdbus_requests_queued", "Requests that wait", server.turnstile.queued],
+      ["opdbus_body_bytes", "Request bodies held", server.bodyBytes],
+      ["opdbus_unsent_bytes", "Answers not taken yet", server.unsent.heldBytes],
+      [
         "opdbus_resident_memory_bytes",
         "Memory of this process",
-        one(Deno.memoryUsage().rss),
-      ),
-      gaugeText("opdbus_plugins", "Plugins under the root", one(plugins)),
-      gaugeText("opdbus_chain_height", "Blocks of the audit chain", one(size)),
-      gaugeText(
-        "opdbus_leader",
-        "1 where this service runs the schedule",
-        one(scheduler.leading ? 1 : 0),
-      ),
-      gaugeText(
-        "opdbus_job_last_run_timestamp_seconds",
-        "When a job last ran",
-        scheduler.states().filter(({ lastMs }) => lastMs !== null)
-          .map(({ name, lastMs }) => [{ job: name }, lastMs! / 1000] as const),
-      ),
-    ];
-    texts.push(await this.#placeMetrics());
-    if (tier) {
-      const counts = Object.entries(tier.counts).map(([what, n]) =>
-        [{ what }, n] as const
-      );
-      texts.push(
-        counterText("opdbus_second_tier_total", "What the second tier did", counts),
-      );
-    }
-    return texts.join("");
+        Deno.memoryUsage().rss,
+      ],
+    ]) + counterText(
+      "opdbus_second_tier_total",
+      "What the second tier did",
+      counts.map(([what, n]) => [{ what }, n] as const),
+    );
+  }
+
+  #hostMetrics(): string {
+    const { layout, scheduler } = this.parts;
+    return gauges([
+      ["opdbus_plugins", "Plugins under the root", pluginsOf(layout).length],
+      ["opdbus_chain_height", "Blocks of the audit chain", chainOf(layout).size],
+      ["opdbus_leader", "1 where this service runs the schedule", +scheduler.leading],
+    ]) + gaugeText(
+      "opdbus_job_last_run_timestamp_seconds",
+      "When a job last ran",
+      scheduler.states().filter(({ lastMs }) => lastMs !== null)
+        .map(({ name, lastMs }) => [{ job: name }, lastMs! / 1000] as const),
+    );
   }
 
   /** Where this process's memory lies, and what snapshots there are. */
@@ -236,6 +220,13 @@ export class Overview implements Disposable {
   [Symbol.dispose](): void {
     clearInterval(this.#timer);
   }
+}
+
+/** Gauges of one value each; null leaves one out. */
+function gauges(list: readonly (readonly [string, string, number | null])[]): string {
+  return list.map(([name, help, value]) =>
+    gaugeText(name, help, value === null ? [] : [[{}, value]])
+  ).join("");
 }
 
 /** What packs take, and how much of it is in memory. */
