@@ -1,4 +1,5 @@
 /** op-dbus serve */
+import type { Config } from "../base/config.ts";
 import type { Level } from "../daemon/serve.ts";
 import { command } from "./command.ts";
 import type { Context } from "./context.ts";
@@ -15,6 +16,12 @@ interface ServeFlags extends EmbedderFlags {
   readonly listen?: string;
   readonly token?: string;
   readonly dbus?: string;
+}
+
+/** What the signals act on. */
+interface Running {
+  reload(): Promise<void>;
+  stop(): Promise<void>;
 }
 
 /** Syslog's numbers, which journald takes from `<N>` at a line's start. */
@@ -42,24 +49,33 @@ export const serve = command<ServeFlags>({
     token: textFlag("File with the token that clients must send", "FILE"),
     dbus: textFlag("Offer org.opdbus1 on this bus: system or session", "BUS"),
     ...EMBEDDER_FLAGS,
+    model: textFlag("Model of requests that name none (default: embed.model)", "NAME"),
   },
   async run(context, flags) {
     const { Service } = await import("../daemon/serve.ts");
     const { loadSettings } = await import("./settings.ts");
-    const given = { socket: flags.socket, listen: flags.listen, dbus: flags.dbus };
-    const set = Object.entries({ ...given, token_file: flags.token })
+    const given = {
+      "serve.socket": flags.socket,
+      "serve.listen": flags.listen,
+      "serve.dbus": flags.dbus,
+      "serve.token_file": flags.token,
+      "embed.model": flags.model,
+      "embed.device": flags.device,
+    };
+    const set = Object.entries(given)
       .filter(([, value]) => value !== undefined)
-      .map(([key, value]) => `serve.${key}=${value}`);
+      .map(([key, value]) => `${key}=${value}`);
     const settings = { ...context.flags, set: [...context.flags.set ?? [], ...set] };
     context.releaseSignals();
-    const service = await Service.start({
-      layout: context.layout,
-      models: await modelSource(context, flags),
-      log: logTo(context),
-      env: (name) => Deno.env.get(name),
-      config: () => loadSettings(settings),
-    });
-    await untilStopped(service);
+    await untilStopped(() =>
+      Service.start({
+        layout: context.layout,
+        models: (config) => modelSource(context, config),
+        log: logTo(context),
+        env: (name) => Deno.env.get(name),
+        config: () => loadSettings(settings),
+      })
+    );
   },
 });
 
@@ -82,33 +98,43 @@ function logTo(context: Context) {
   };
 }
 
-/** @throws {InputError} when there is no model of the name that the flag gives */
-async function modelSource(context: Context, { model, ...device }: EmbedderFlags) {
+/**
+ * The models of this host, run as a configuration says.
+ *
+ * @throws {InputError} where there is no model of the name that is the default
+ */
+async function modelSource(context: Context, config: Config) {
   const { findModel, listModels } = await import("../embed/model/store.ts");
   const { chosenModel } = await import("./open_embedder.ts");
-  if (model !== undefined && model !== BUILTIN) findModel(context.layout, model);
+  const now = context.with(config);
+  const defaultName = await chosenModel(now);
+  if (defaultName !== BUILTIN) findModel(now.layout, defaultName);
   return {
-    defaultName: model ?? await chosenModel(context),
-    names: () => [BUILTIN, ...listModels(context.layout).map(({ name }) => name)],
-    open: (name: string) => openEmbedder(context, { ...device, model: name }),
+    defaultName,
+    names: () => [BUILTIN, ...listModels(now.layout).map(({ name }) => name)],
+    open: (name: string) => openEmbedder(now, { model: name }),
   };
 }
 
-/** SIGTERM and SIGINT end it, SIGHUP reloads. */
-async function untilStopped(
-  service: { reload(): void; stop(): Promise<void> },
-): Promise<void> {
-  const { promise, resolve } = Promise.withResolvers<void>();
-  const reload = () => service.reload();
+/** SIGTERM and SIGINT end it, SIGHUP reloads; also while it starts. */
+async function untilStopped(start: () => Promise<Running>): Promise<void> {
+  const { promise: ended, resolve: end } = Promise.withResolvers<void>();
+  let service: Running | undefined, again = false;
+  const reload = () => {
+    if (service) void service.reload();
+    else again = true;
+  };
   Deno.addSignalListener("SIGHUP", reload);
-  Deno.addSignalListener("SIGTERM", resolve);
-  Deno.addSignalListener("SIGINT", resolve);
+  Deno.addSignalListener("SIGTERM", end);
+  Deno.addSignalListener("SIGINT", end);
   try {
-    await promise;
+    service = await start();
+    if (again) await service.reload();
+    await ended;
     await service.stop();
   } finally {
     Deno.removeSignalListener("SIGHUP", reload);
-    Deno.removeSignalListener("SIGTERM", resolve);
-    Deno.removeSignalListener("SIGINT", resolve);
+    Deno.removeSignalListener("SIGTERM", end);
+    Deno.removeSignalListener("SIGINT", end);
   }
 }
