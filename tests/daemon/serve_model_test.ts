@@ -23,7 +23,7 @@ Deno.test("serve --model answers with that model's vectors, others by their name
   const other = await ask(serve.socket, { input: texts, model: "other" });
   assertEquals(other.model, "other");
   const { cache } = await root.json("status", "--socket", serve.socket);
-  assertEquals(cache.counts, { memory: 0, disk: 0, model: 4 });
+  assertEquals(cache.counts, { memory: 0, shared: 0, disk: 0, model: 4 });
   assertEquals(await serve.stop(), 0);
   // Another engine, another process, no cache; what is left is the codec's rounding.
   for (const [name, { data }] of Object.entries({ tiny: served, other })) {

@@ -6,6 +6,7 @@ import { signFile } from "../../lib/plugin/sign_file.ts";
 import { generateSecretKey, publicOf } from "../plugin/kit.ts";
 import { formatPublicKey } from "../../lib/plugin/minisign/format.ts";
 import { cliCommand, cliEnvironment } from "../support/cli.ts";
+import { sandboxHost } from "../support/sandbox_host.ts";
 import { sh } from "../support/scratch.ts";
 
 const REPO = new URL("../../", import.meta.url).pathname;
@@ -35,8 +36,18 @@ export async function stageFor(page: string, folder: string): Promise<Stage> {
     PATH: `${folder}/bin:${Deno.env.get("PATH")}`,
     OPDBUS_ROOT: `${folder}/root`,
   };
+  const asItIs = (line: string) => line;
+  if (page === "docs/desired-state.md") {
+    const host = await sandboxHost();
+    return {
+      folder,
+      env: { ...env, DBUS_SYSTEM_BUS_ADDRESS: host.address },
+      replace: asItIs,
+      [Symbol.asyncDispose]: () => host[Symbol.asyncDispose](),
+    };
+  }
   if (page !== "docs/installing.md") {
-    return { folder, env, replace: (line) => line, async [Symbol.asyncDispose]() {} };
+    return { folder, env, replace: asItIs, async [Symbol.asyncDispose]() {} };
   }
   const server = await serveExamples(folder);
   return {
