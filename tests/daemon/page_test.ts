@@ -107,10 +107,13 @@ Deno.test("arrow keys read the hit rate, sample by sample", async () => {
   const last =
     "1970-01-01 00:00:20 UTC: 75.0 % hits of 4 texts (2 memory, 1 disk, 1 computed)";
   assertEquals(await heard(), last);
-  await page.press("Home");
+  await page.press("ArrowLeft");
   assertIncludes(await heard(), "00:00:10 UTC: 0.0 % hits of 4 texts (4 computed)");
   await page.press("ArrowLeft");
   assertIncludes(await heard(), "00:00:10");
+  await page.press("End");
+  assertEquals(await heard(), last);
+  await page.press("Home");
   await page.press("ArrowRight");
   assertEquals(await heard(), last);
   assertEquals(await page.evaluate("document.querySelectorAll('.cursor').length"), 1);
