@@ -98,19 +98,13 @@ function logTo(context: Context) {
   };
 }
 
-/**
- * The models of this host, run as a configuration says.
- *
- * @throws {InputError} where there is no model of the name that is the default
- */
+/** The models of this host, run as a configuration says. */
 async function modelSource(context: Context, config: Config) {
-  const { findModel, listModels } = await import("../embed/model/store.ts");
+  const { listModels } = await import("../embed/model/store.ts");
   const { chosenModel } = await import("./open_embedder.ts");
   const now = context.with(config);
-  const defaultName = await chosenModel(now);
-  if (defaultName !== BUILTIN) findModel(now.layout, defaultName);
   return {
-    defaultName,
+    defaultName: await chosenModel(now),
     names: () => [BUILTIN, ...listModels(now.layout).map(({ name }) => name)],
     open: (name: string) => openEmbedder(now, { model: name }),
   };

@@ -44,5 +44,5 @@ Deno.test("serve --model of a name that is none ends at once", async () => {
   const args = ["serve", "--socket", socket, "--model", "tiny"];
   const { code, stderr } = await root.run(args);
   assertEquals(code, 2);
-  assertIncludes(stderr, "There is no model tiny");
+  assertIncludes(stderr, "The model tiny does not exist");
 });
