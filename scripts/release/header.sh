@@ -179,8 +179,9 @@ place_app() { # puts app/ in its place, unless another run has done so
     check "$dir" && return 0
     mv -f -- "$dir/app" "$new/damaged" || return 1
   fi
-  # Where another run is faster after all, mv puts ours inside its app/, which is as good.
-  mv -f -- "$new/app" "$dir/app" && rm -rf -- "$dir/app/app"
+  # Where another run is faster after all, mv puts ours inside its app/, or fails where a
+  # third has done that: what counts is that a whole one is there.
+  mv -f -- "$new/app" "$dir/app" 2>/dev/null && rm -rf -- "$dir/app/app" || check "$dir"
 }
 unpack() {
   extract $runtime "$new/$app" &
