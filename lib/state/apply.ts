@@ -72,7 +72,7 @@ export interface ApplyResult {
 }
 
 /** How often what was changed is read again before it counts as not done. */
-const VERIFY_TRIES = 6;
+const VERIFY_TRIES = 7;
 const VERIFY_FIRST_WAIT_MS = 50;
 
 /**
