@@ -3,10 +3,14 @@
  * essential programs only. The tests themselves stay outside and see the same temporary
  * folder, mounts below it included; all is in a mount namespace that ends with them.
  */
-import { copyProgram, fillBareRoot } from "./bare_root.ts";
+import { copyInto, copyProgram, fillBareRoot } from "./bare_root.ts";
 
 /** The one program that op-dbus starts by itself: `init --loopback` formats with it. */
 const MKFS = "/sbin/mkfs.btrfs";
+
+/** So that the root is one of a host with a service that the documents' plugin is for. */
+const DBUS_SERVICE =
+  "/usr/share/dbus-1/system-services/org.freedesktop.hostname1.service";
 
 /** How to run a program so that the executable below is in the bare root. */
 export interface BareStage {
@@ -52,6 +56,7 @@ export async function makeBareStage(
   await Deno.chmod(temporary, 0o711);
   await fillBareRoot(root, "debian");
   await copyProgram(root, MKFS);
+  await copyInto(root, DBUS_SERVICE);
   const program = `${temporary}/op-dbus`;
   await Deno.writeTextFile(program, wrapper(root, executable), { mode: 0o755 });
   return {

@@ -29,5 +29,9 @@ Deno.test("coverage: Deno's own table of a real run is read", async () => {
     env: { DENO_COVERAGE_DIR: scratch.path },
     stdout: "null",
   }).output();
+  // As a program leaves it that is killed while it writes.
+  for (const text of ["", '{"result":[{"scr']) {
+    await Deno.writeTextFile(`${scratch.path}/cut${text.length}.json`, text);
+  }
   assertIncludes(await readCoverage(scratch.path, repo), /[\d.]+ % of lines/);
 });
