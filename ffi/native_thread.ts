@@ -6,7 +6,10 @@
  * no message is copied.
  */
 import { Worker } from "node:worker_threads";
-import { setAffinity } from "./affinity.ts";
+import { cpuMask } from "./affinity.ts";
+import { cString } from "./libc.ts";
+import { LibraryMissingError, openSystemLibrary } from "./library.ts";
+import { address, keepAlive } from "./onnxruntime_memory.ts";
 
 /** Integer or pointer parameters that a function may have: what fits both ABIs' calls. */
 const MAX_PARAMETERS = 8;
@@ -25,7 +28,7 @@ const state = new Int32Array(workerData, 0, 2);
 const words = new BigUint64Array(workerData, ${FIRST_WORD_BYTES});
 const type = { parameters: Array(${MAX_PARAMETERS}).fill("u64"), result: "u64" };
 let address = 0n, target;
-parentPort.postMessage(Number(Deno.readLinkSync("/proc/thread-self").split("/").at(-1)));
+parentPort.postMessage("started");
 for (;;) {
   Atomics.wait(state, ${STATE}, 0);
   if (Atomics.exchange(state, ${STATE}, 0) === ${END}) break;
@@ -38,6 +41,31 @@ for (;;) {
   Atomics.notify(state, ${DONE});
 }
 `;
+
+/** Where a function of libc is. */
+export function addressOfFunction(name: string): bigint {
+  const found = (lazyDl ??= openDl()).symbols.dlsym(null, cString(name));
+  if (found === null) throw new TypeError(`No function ${name}`);
+  return address(found);
+}
+
+const DL_SYMBOLS = {
+  /** void *dlsym(void *handle, const char *symbol); NULL is RTLD_DEFAULT */
+  dlsym: { parameters: ["pointer", "buffer"], result: "pointer" },
+} as const;
+let lazyDl: Deno.DynamicLibrary<typeof DL_SYMBOLS> | undefined;
+
+/** glibc has it in libc since 2.34, in a library of its own before. */
+function openDl() {
+  try {
+    return openSystemLibrary("libc.so.6", DL_SYMBOLS);
+  } catch (error) {
+    if (error instanceof LibraryMissingError) {
+      return openSystemLibrary("libdl.so.2", DL_SYMBOLS);
+    }
+    throw error;
+  }
+}
 
 /** The thread. Calls queue up: one is made at a time. */
 export class NativeThread implements Disposable {
@@ -72,11 +100,17 @@ export class NativeThread implements Disposable {
   async #start(cpus: readonly number[]): Promise<void> {
     const worker = this.#worker;
     try {
-      const threadId = await new Promise<number>((resolve, reject) => {
+      await new Promise((resolve, reject) => {
         worker.once("message", resolve);
         worker.once("error", reject);
       });
-      setAffinity(cpus, threadId);
+      const mask = cpuMask(cpus), at = address(Deno.UnsafePointer.of(mask));
+      const pin = addressOfFunction("sched_setaffinity");
+      const result = await this.#call(pin, [0n, BigInt(mask.length), at]);
+      keepAlive(mask);
+      if (Number(BigInt.asIntN(32, result)) !== 0) {
+        throw new Error(`Cannot run a thread on the CPUs ${cpus.join(", ")}`);
+      }
       this.#started = true;
       // An idle thread keeps no program from ending.
       if (this.#queued === 0) worker.unref();
@@ -92,8 +126,7 @@ export class NativeThread implements Disposable {
    * @param target its address
    * @param args integers and pointers, at most eight
    * @returns its result register; meaningless for a function that returns nothing
-   * @throws {Error} when the thread did not start
-   * @throws {SysError} EINVAL when none of the CPUs is there
+   * @throws {Error} when the thread did not start, or none of its CPUs is there
    */
   async call(target: bigint, args: readonly bigint[]): Promise<bigint> {
     if (args.length > MAX_PARAMETERS) throw new RangeError(`${args.length} arguments`);
