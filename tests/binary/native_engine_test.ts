@@ -20,6 +20,8 @@ Deno.test("the native engine leaves nothing in HOME and TMPDIR, and reports to n
   const args = ["embed", "some text", "--model", "tiny", "--device", "cpu"];
   const { code, stderr } = await root.run(args, { env });
   assertEquals(code, 0, stderr);
+  // A worker that lacks a permission ends with a message, and the engine without it.
+  assertEquals(stderr.match(/Uncaught|NotCapable/g), null, stderr);
   assertEquals([...Deno.readDirSync(temporary)], []);
   const left = await sh("find", home, "-type", "f");
   assertEquals(left.split("\n").filter((path) => /microsoft|onnx/i.test(path)), []);
