@@ -32,8 +32,8 @@ platformTest(
     await root.json("key", "trust", `${at}/me.pub`, "--yes");
     await root.json("plugin", "install", one, "--yes");
     await root.json("plugin", "install", two, "--yes");
-    await root.json("plugin", "activate", "lxc@1.0.0");
-    await root.json("plugin", "rollback", "lxc");
+    await root.json("plugin", "activate", "lxc@1.0.0", "--yes");
+    await root.json("plugin", "rollback", "lxc", "--yes");
     await root.json("plugin", "remove", "lxc", "--yes");
     const { name } = await root.json("snapshot", "create", "--target", "state");
     const { saved } = await root.json("snapshot", "restore", name, "--yes");
