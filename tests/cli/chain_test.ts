@@ -1,4 +1,5 @@
 import { Layout } from "../../lib/base/layout.ts";
+import { Ledger } from "../../lib/chain/ledger.ts";
 import { ChainRecorder } from "../../lib/chain/recorder.ts";
 import { assertEquals, assertIncludes, assertTrue } from "../support/assert.ts";
 import { plainRoot } from "../support/cli_root.ts";
@@ -31,6 +32,18 @@ Deno.test("chain list, show and search find what was recorded", async () => {
   assertEquals(meant.matches[0].what, "firewalld");
   const text = await root.run(["chain", "list"]);
   assertIncludes(text.stdout, /CATEGORY +ACTION/);
+});
+
+Deno.test("the beginning of a hash is no number when its digits are all decimal", async () => {
+  await using root = await recordedRoot();
+  using ledger = new Ledger(new Layout(root.path));
+  const record = { category: "a", action: "b", who: "c", what: "d", data: {} };
+  let hash = "";
+  while (!/^[1-9]\d{5}/.test(hash)) ({ hash } = await ledger.append(record));
+  const found = await root.json("chain", "show", hash.slice(0, 6));
+  assertEquals(found.hash, hash);
+  const none = await root.run(["chain", "show", "99999"]);
+  assertIncludes(none.stderr, "No block 99999");
 });
 
 Deno.test("chain verify exits 3 on damage, and a checkpoint shows a rewritten chain", async () => {
