@@ -16,6 +16,7 @@ export interface Arch {
     readonly set_mempolicy: number;
     readonly get_mempolicy: number;
     readonly move_pages: number;
+    readonly cachestat: number;
     readonly preadv2: number;
     readonly pwritev2: number;
     readonly gettid: number;
@@ -47,6 +48,7 @@ const x86_64: Arch = {
     set_mempolicy: 238,
     get_mempolicy: 239,
     move_pages: 279,
+    cachestat: 451,
     preadv2: 327,
     pwritev2: 328,
     gettid: 186,
@@ -77,6 +79,7 @@ const aarch64: Arch = {
     set_mempolicy: 237,
     get_mempolicy: 236,
     move_pages: 239,
+    cachestat: 451,
     preadv2: 286,
     pwritev2: 287,
     gettid: 178,

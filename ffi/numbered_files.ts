@@ -6,9 +6,10 @@
  * read: the page cache stays as it was. Long runs are read by workers, some batches
  * ahead of whoever uses them.
  *
- * Source: openat(2), preadv2(2) RWF_NOWAIT, posix_fadvise(2).
+ * Source: openat(2), cachestat(2), preadv2(2), posix_fadvise(2).
  */
 import { setImmediate } from "node:timers";
+import { arch } from "./arch.ts";
 import { errno, sys } from "./libc.ts";
 import { SysError } from "./errno.ts";
 import { eachName } from "./directory.ts";
@@ -20,6 +21,7 @@ import {
   fillBatch,
   type NumberedFiles,
   OPEN_FLAGS,
+  STRUCTS_WORDS,
 } from "./numbered_batch.ts";
 import { ReadingWorker } from "./numbered_worker.ts";
 
@@ -74,6 +76,7 @@ const encoder = new TextEncoder();
 
 async function* readHere(files: NumberedFiles): AsyncGenerator<FileBatch> {
   const into = new Uint8Array(bufferBytes(files));
+  const structs = new BigUint64Array(STRUCTS_WORDS);
   const job: BatchJob = {
     libc: sys,
     errno,
@@ -81,7 +84,9 @@ async function* readHere(files: NumberedFiles): AsyncGenerator<FileBatch> {
     openFlags: OPEN_FLAGS,
     name: new Uint8Array(64),
     suffix: encoder.encode(`${files.suffix}\0`),
-    iov: new BigUint64Array(2),
+    structs,
+    structsAddress: pointerNumber(structs),
+    cachestat: BigInt(arch.syscall.cachestat),
     into,
     intoAddress: pointerNumber(into),
     limitBytes: files.limitBytes,

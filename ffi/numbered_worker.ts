@@ -1,6 +1,7 @@
 /**
  * A worker that reads numbered files ahead of whoever uses them.
  */
+import { arch } from "./arch.ts";
 import type { sys } from "./libc.ts";
 import { LIBC_SYMBOLS } from "./libc_symbols.ts";
 import { libraryCandidates } from "./library.ts";
@@ -10,6 +11,7 @@ import {
   fillBatch,
   type NumberedFiles,
   OPEN_FLAGS,
+  STRUCTS_WORDS,
 } from "./numbered_batch.ts";
 
 /** Batches that each worker may be ahead. */
@@ -26,6 +28,8 @@ interface WorkerStart {
   readonly stripes: number;
   readonly stripeFiles: number;
   readonly openFlags: number;
+  readonly structsWords: number;
+  readonly cachestat: bigint;
   readonly suffix: Uint8Array;
 }
 
@@ -67,6 +71,7 @@ function readWorker(fill: typeof fillBatch): void {
     }
     if (first >= start.files.to) return;
     const { into, starts, lengths } = data;
+    const structs = new BigUint64Array(start.structsWords);
     const own = Math.floor((first - start.files.from) / start.stripeFiles) + 1;
     const end = Math.min(start.files.from + own * start.stripeFiles, start.files.to);
     const count = libc === null ? -1 : fill(
@@ -77,7 +82,9 @@ function readWorker(fill: typeof fillBatch): void {
         openFlags: start.openFlags,
         name: new Uint8Array(64),
         suffix: start.suffix,
-        iov: new BigUint64Array(2),
+        structs,
+        structsAddress: Deno.UnsafePointer.value(Deno.UnsafePointer.of(structs)),
+        cachestat: start.cachestat,
         into,
         intoAddress: Deno.UnsafePointer.value(Deno.UnsafePointer.of(into)),
         limitBytes: start.files.limitBytes,
@@ -160,15 +167,34 @@ function workerStart(
   { suffix, ...files }: NumberedFiles,
   stripes: number,
 ): WorkerStart {
-  const { openat, close, preadv2, pread, lseek, posix_fadvise, __errno_location } =
-    LIBC_SYMBOLS;
+  const {
+    openat,
+    close,
+    preadv2,
+    pread,
+    lseek,
+    posix_fadvise,
+    syscall,
+    __errno_location,
+  } = LIBC_SYMBOLS;
   return {
     libraries: libraryCandidates("libc.so.6"),
-    symbols: { openat, close, preadv2, pread, lseek, posix_fadvise, __errno_location },
+    symbols: {
+      openat,
+      close,
+      preadv2,
+      pread,
+      lseek,
+      posix_fadvise,
+      syscall,
+      __errno_location,
+    },
     files,
     stripes,
     stripeFiles: BATCH_FILES,
     openFlags: OPEN_FLAGS,
+    structsWords: STRUCTS_WORDS,
+    cachestat: BigInt(arch.syscall.cachestat),
     suffix: encoder.encode(`${suffix}\0`),
   };
 }

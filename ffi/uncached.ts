@@ -4,10 +4,10 @@
  * A write with RWF_DONTCACHE (Linux 6.14) drops its own pages once they are on disk; a
  * read with it drops what was not resident before. File systems without it answer
  * EOPNOTSUPP (btrfs at 6.18), kernels without it EOPNOTSUPP or EINVAL; then a write is
- * plain and the caller flushes and advises DONTNEED, and a read asks with RWF_NOWAIT
- * what is resident, reads the rest plainly and drops that.
+ * plain and the caller flushes and advises DONTNEED, and a read asks what is resident
+ * (cachestat of Linux 6.5, RWF_NOWAIT), reads the rest plainly and drops that.
  *
- * Source: preadv2(2), posix_fadvise(2), linux/fs.h.
+ * Source: preadv2(2), cachestat(2), posix_fadvise(2), linux/fs.h.
  */
 import { arch } from "./arch.ts";
 import { errno, sys } from "./libc.ts";
@@ -17,6 +17,7 @@ import { fadvise, POSIX_FADV_DONTNEED, pread, pwriteAll } from "./files.ts";
 export const RWF_NOWAIT = 0x08;
 export const RWF_DONTCACHE = 0x80;
 
+const PAGE_BYTES = 4096;
 const EINTR = 4, EAGAIN = 11, EINVAL = 22, ENOSYS = 38, EOPNOTSUPP = 95;
 
 /** What a file system was found to allow; ask once per open file or folder of files. */
@@ -72,6 +73,26 @@ function vectored(
   return result >= 0n ? Number(result) : -errno();
 }
 
+// struct cachestat_range and struct cachestat.
+const cachestat = new BigUint64Array(2 + 5);
+const cachestatAddress = Deno.UnsafePointer.value(Deno.UnsafePointer.of(cachestat));
+
+/**
+ * Pages of a file's range that are in memory.
+ *
+ * Source: cachestat(2), Linux 6.5.
+ *
+ * @returns null where the kernel cannot or will not tell
+ */
+export function cachedPages(fd: number, offset: number, length: number): number | null {
+  cachestat[0] = BigInt(offset);
+  cachestat[1] = BigInt(length);
+  const number = BigInt(arch.syscall.cachestat);
+  const into = cachestatAddress + 16n;
+  const told = sys.syscall(number, BigInt(fd), cachestatAddress, into, 0n, 0n, 0n);
+  return told === 0n ? Number(cachestat[2]!) : null;
+}
+
 function refused(result: number): boolean {
   return result === -EOPNOTSUPP || result === -EINVAL || result === -ENOSYS;
 }
@@ -94,6 +115,14 @@ export function preadUncached(
     const done = readWith(fd, into, offset, RWF_DONTCACHE);
     if (!refused(done)) return checkRead(done);
     support.dontCacheRead = false;
+  }
+  if (cachedPages(fd, offset, into.length) === 0) {
+    // Not by RWF_NOWAIT: btrfs answers that from its tree, and the page stays.
+    const read = pread(fd, into, offset);
+    const start = offset - offset % PAGE_BYTES; // whole pages only are dropped
+    const end = Math.ceil((offset + read) / PAGE_BYTES) * PAGE_BYTES;
+    if (read > 0) fadvise(fd, start, end - start, POSIX_FADV_DONTNEED);
+    return read;
   }
   // Short where the rest is not resident, or where the file ends: read on plainly.
   const resident = support.noWait ? vectored("preadv2", fd, into, offset, RWF_NOWAIT) : 0;

@@ -9,6 +9,7 @@ import {
   O_DIRECTORY,
   O_EXCL,
   O_NOFOLLOW,
+  O_NONBLOCK,
   O_RDONLY,
   O_WRONLY,
   open,
@@ -92,7 +93,9 @@ export class ChainFiles implements Disposable {
   readBlock(number: number): Uint8Array | null {
     let fd: number;
     try {
-      fd = openAt(this.#folderFd(), `${number}.json`, O_RDONLY | O_NOFOLLOW);
+      // A pipe in the file's place must not hold up whoever reads.
+      const flags = O_RDONLY | O_NOFOLLOW | O_NONBLOCK;
+      fd = openAt(this.#folderFd(), `${number}.json`, flags);
     } catch (error) {
       if (isSysError(error, "ENOENT")) return null;
       throw error;

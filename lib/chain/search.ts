@@ -74,6 +74,11 @@ export function parseRange(text: string): Pick<BlockFilter, "from" | "to"> {
     });
   }
   const [, from, dots, to] = match;
+  if (from !== undefined && to !== undefined && Number(from) > Number(to)) {
+    throw new InputError("bad_range", `Cannot read the range ${text}: it ends first`, {
+      hint: `write it as ${to}..${from}`,
+    });
+  }
   const low = from === undefined ? {} : { from: Number(from) };
   if (!dots) return { ...low, to: Number(from) };
   return { ...low, ...(to !== undefined && { to: Number(to) }) };

@@ -88,7 +88,11 @@ async function numberOf(
   which: string,
 ): Promise<number> {
   if (which === "latest") return reader.size - 1;
-  if (/^\d{1,15}$/.test(which) && which.length < 64) return Number(which);
+  if (/^\d{1,15}$/.test(which)) {
+    // Of a hash too, the first digits may all be decimal.
+    const number = Number(which);
+    if (number < reader.size || which.length < HASH_MINIMUM) return number;
+  }
   if (/^[0-9a-f]{64}$/.test(which)) {
     const { BlockCache } = await import("../chain/block_cache.ts");
     return new BlockCache(context.layout).find(reader, which, context.signal);

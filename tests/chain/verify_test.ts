@@ -6,7 +6,7 @@ import { Ledger } from "../../lib/chain/ledger.ts";
 import { ChainReader } from "../../lib/chain/reader.ts";
 import { type ChainReport, verifyChain } from "../../lib/chain/verify.ts";
 import type { Layout } from "../../lib/base/layout.ts";
-import { assertEquals, assertTrue } from "../support/assert.ts";
+import { assertEquals, assertThrows, assertTrue } from "../support/assert.ts";
 import { sh } from "../support/scratch.ts";
 import { chainOf, content, generator } from "./support.ts";
 
@@ -203,6 +203,8 @@ Deno.test("what stands in a block's place is that block's fault", async () => {
     await Deno.remove(block(layout, n));
     await make();
   }
+  using reader = new ChainReader(layout.timing);
+  for (const [n] of put) assertThrows(() => reader.read(n), Error);
   const { ok, faults } = await verifyChain(layout.timing);
   assertTrue(!ok);
   for (const [n, , problem] of put) {

@@ -1,4 +1,5 @@
 import { Layout } from "../../lib/base/layout.ts";
+import { Ledger } from "../../lib/chain/ledger.ts";
 import { ChainRecorder } from "../../lib/chain/recorder.ts";
 import { assertEquals, assertIncludes, assertTrue } from "../support/assert.ts";
 import { plainRoot } from "../support/cli_root.ts";
@@ -31,6 +32,18 @@ Deno.test("chain list, show and search find what was recorded", async () => {
   assertEquals(meant.matches[0].what, "firewalld");
   const text = await root.run(["chain", "list"]);
   assertIncludes(text.stdout, /CATEGORY +ACTION/);
+});
+
+Deno.test("the beginning of a hash is no number when its digits are all decimal", async () => {
+  await using root = await recordedRoot();
+  using ledger = new Ledger(new Layout(root.path));
+  const record = { category: "a", action: "b", who: "c", what: "d", data: {} };
+  let hash = "";
+  while (!/^[1-9]\d{5}/.test(hash)) ({ hash } = await ledger.append(record));
+  const found = await root.json("chain", "show", hash.slice(0, 6));
+  assertEquals(found.hash, hash);
+  const none = await root.run(["chain", "show", "99999"]);
+  assertIncludes(none.stderr, "No block 99999");
 });
 
 Deno.test("chain verify exits 3 on damage, and a checkpoint shows a rewritten chain", async () => {
@@ -80,6 +93,9 @@ Deno.test("chain commands answer bad input in one line", async () => {
     [["chain", "show", "a".repeat(64)], 1, "No block has the hash"],
     [["chain", "list", "--since", "yesterday"], 2, "yesterday"],
     [["chain", "list", "--range", "9..a"], 2, "Cannot read the range"],
+    [["chain", "export", "--range", "3..1"], 2, "write it as 1..3"],
+    [["chain", "verify", "--folder", "/nonexistent"], 2, "it holds no blocks/"],
+    [["chain", "verify", "--folder", "/", "--full"], 2, "without --full"],
     [["chain", "search", " "], 2, "empty text"],
     [["chain", "verify", "--against", "/dev/null"], 2, "Cannot trust the checkpoint"],
     [["chain", "prove"], 2, "give a block number"],

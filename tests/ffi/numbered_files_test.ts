@@ -1,8 +1,9 @@
 import { SysError } from "../../ffi/errno.ts";
 import { close, O_RDONLY, open, withFd } from "../../ffi/files.ts";
 import { type FileBatch, readNumbered, strayNames } from "../../ffi/numbered_files.ts";
+import { dropPages, preadUncached, unprobed } from "../../ffi/uncached.ts";
 import { assertEquals, assertThrows, assertTrue } from "../support/assert.ts";
-import { sh, tempFolder } from "../support/scratch.ts";
+import { btrfsScratch, platformTest, sh, tempFolder } from "../support/scratch.ts";
 
 const LIMIT_BYTES = 200_000;
 const SIZES = [1, 4095, 4096, 4097, 0, 8192, 70_000, 199_999, 200_000, 300_000, 430];
@@ -58,27 +59,46 @@ Deno.test("a long run is read by workers, to the same bytes", async () => {
   await checkAll(scratch.path, 9000);
 });
 
-Deno.test("reading numbered files leaves in memory what was there", async () => {
-  await using scratch = await tempFolder("op-dbus-numbered-");
-  const path = (n: number) => `${scratch.path}/${n}.bin`;
-  for (let n = 0; n < 8; n++) Deno.writeFileSync(path(n), new Uint8Array(20_000).fill(n));
-  await sh("sync", "-f", scratch.path);
-  for (const n of [1, 3, 5]) {
-    await sh("dd", `of=${path(n)}`, "oflag=nocache", "conv=notrunc,fdatasync", "count=0");
-  }
-  const resident = async () => {
-    const paths = Array.from({ length: 8 }, (_, n) => path(n));
-    return (await sh("fincore", "-nb", "-o", "PAGES", ...paths)).trim().split(/\s+/);
-  };
+/** Reads files of a size in every way, some of them in memory before. */
+async function checkResidency(folder: string, size: number): Promise<void> {
+  await Deno.mkdir(folder);
+  const paths = Array.from({ length: 40 }, (_, n) => `${folder}/${n}.bin`);
+  for (const path of paths) Deno.writeFileSync(path, new Uint8Array(size).fill(7));
+  await sh("sync", "-f", folder);
+  const cold = paths.filter((_, n) => n % 3 !== 0);
+  for (const path of cold) withFd(open(path, O_RDONLY), (fd) => dropPages(fd));
+  const resident = async () =>
+    (await sh("fincore", "-nb", "-o", "PAGES", ...paths)).trim().split(/\s+/);
   const before = await resident();
-  assertEquals([before[1], before[3]], ["0", "0"]);
-  assertEquals(before[0], "5");
+  const pages = `${Math.ceil(size / 4096)}`;
+  assertEquals(before, paths.map((_, n) => n % 3 === 0 ? pages : "0"));
   let bytes = 0;
-  for await (const batch of batches(scratch.path, 8)) {
+  for await (const batch of batches(folder, paths.length)) {
     for (let at = 0; at < batch.count; at++) bytes += batch.bytes(at)!.length;
   }
-  assertEquals([bytes, await resident()], [8 * 20_000, before]);
+  assertEquals([bytes, await resident()], [paths.length * size, before]);
+  const into = new Uint8Array(64 * 1024), support = unprobed();
+  for (const path of paths) {
+    const read = (fd: number) => preadUncached(fd, into, 0, support);
+    assertEquals(withFd(open(path, O_RDONLY), read), size);
+  }
+  assertEquals(await resident(), before);
+}
+
+Deno.test("reading leaves in memory what was there and no more", async () => {
+  await using scratch = await tempFolder("op-dbus-numbered-");
+  await checkResidency(`${scratch.path}/small`, 400);
+  await checkResidency(`${scratch.path}/large`, 50_000);
 });
+
+platformTest(
+  "reading leaves in memory what was there: btrfs, also inline files",
+  async () => {
+    await using disk = await btrfsScratch(256);
+    await checkResidency(`${disk.path}/small`, 400);
+    await checkResidency(`${disk.path}/large`, 50_000);
+  },
+);
 
 Deno.test("what stands in a file's place is missing or an error, and holds nobody up", async () => {
   await using scratch = await numbered(3);
