@@ -11,6 +11,12 @@ const MASK_BYTES = 1024;
  * @param threadId 0 for the calling thread, else a kernel thread id
  */
 export function setAffinity(cpus: readonly number[], threadId = 0): void {
+  const mask = cpuMask(cpus);
+  check(sys.sched_setaffinity(threadId, BigInt(MASK_BYTES), mask), "sched_setaffinity");
+}
+
+/** CPUs as a cpu_set_t. @throws {RangeError} for a number that no kernel has */
+export function cpuMask(cpus: readonly number[]): Uint8Array<ArrayBuffer> {
   const mask = new Uint8Array(MASK_BYTES);
   for (const cpu of cpus) {
     if (!Number.isInteger(cpu) || cpu < 0 || cpu >= MASK_BYTES * 8) {
@@ -18,7 +24,7 @@ export function setAffinity(cpus: readonly number[], threadId = 0): void {
     }
     mask[cpu >> 3]! |= 1 << (cpu & 7);
   }
-  check(sys.sched_setaffinity(threadId, BigInt(MASK_BYTES), mask), "sched_setaffinity");
+  return mask;
 }
 
 /** sched_getaffinity(2): the CPUs that a thread may run on, ascending. */

@@ -30,16 +30,36 @@ export function listSubvolumes(folderFd: number): ListedSubvolume[] {
   const found: ListedSubvolume[] = [], { id } = subvolumeInfo(folderFd);
   for (const { name, type } of listFd(folderFd)) {
     if (type !== DT_DIR && type !== DT_UNKNOWN) continue;
-    const fd = openIfThere(folderFd, name);
-    if (fd === null) continue;
-    try {
-      const info = subvolumeInfo(fd, name);
-      if (info.id !== id) found.push({ name, info }); // else a plain folder of this one
-    } finally {
-      close(fd);
-    }
+    const info = infoOf(folderFd, id, name);
+    if (info !== null) found.push({ name, info });
   }
   return found;
+}
+
+/**
+ * One subvolume of a folder, whatever else lies there.
+ *
+ * @param folderFd an open folder on btrfs
+ * @param name an entry's name; no path
+ * @returns null where nothing, or no subvolume, has that name
+ */
+export function findSubvolume(
+  folderFd: number,
+  name: Uint8Array,
+): SubvolumeInfo | null {
+  return infoOf(folderFd, subvolumeInfo(folderFd).id, name);
+}
+
+/** @param ownId the subvolume that the folder lies in */
+function infoOf(folderFd: number, ownId: bigint, name: Uint8Array): SubvolumeInfo | null {
+  const fd = openIfThere(folderFd, name);
+  if (fd === null) return null;
+  try {
+    const info = subvolumeInfo(fd, name);
+    return info.id === ownId ? null : info; // a plain folder of this one
+  } finally {
+    close(fd);
+  }
 }
 
 function openIfThere(folderFd: number, name: Uint8Array): number | null {

@@ -23,20 +23,73 @@ export interface FolderEntry {
  * @param path for messages
  */
 export function listFd(fd: number, path: BytePath = ""): FolderEntry[] {
+  const entries: FolderEntry[] = [];
+  eachName(fd, (raw, start, length, view, at) => {
+    const name = raw.slice(start, start + length);
+    entries.push({ ino: view.getBigUint64(at, true), type: raw[at + 18]!, name });
+  }, path);
+  return entries;
+}
+
+/**
+ * {@link listFd} without an object for each entry.
+ *
+ * @param visit gets the buffer, where the name begins in it, its length; then the buffer
+ *   as a view, and where the `struct linux_dirent64` begins
+ */
+export function eachName(
+  fd: number,
+  visit: (
+    raw: Uint8Array<ArrayBuffer>,
+    start: number,
+    length: number,
+    view: DataView,
+    at: number,
+  ) => void,
+  path: BytePath = "",
+): void {
   if (sys.getdents64 === null) throw new SysError("getdents64", "", 38);
   const raw = new Uint8Array(64 * 1024);
   const view = new DataView(raw.buffer);
-  const entries: FolderEntry[] = [];
+  for (;;) {
+    const n = checkSize(sys.getdents64(fd, raw, BigInt(raw.length)), "getdents64", path);
+    if (n === 0) return;
+    for (let at = 0; at < n; at += view.getUint16(at + 16, true)) {
+      const start = at + 19;
+      let end = start;
+      while (raw[end] !== 0) end++;
+      const dots = raw[start] === 0x2e &&
+        (end === start + 1 || (end === start + 2 && raw[start + 1] === 0x2e));
+      if (!dots) visit(raw, start, end - start, view, at);
+    }
+  }
+}
+
+/**
+ * The names in an open folder but `.` and `..`, in the kernel's order, a byte as a
+ * character (ISO 8859-1). For folders of a hundred thousand files whose names are ASCII:
+ * {@link listFd} takes six times as long.
+ *
+ * @param fd a folder opened for reading
+ * @param path for messages
+ */
+export function listNames(
+  fd: number,
+  path: BytePath = "",
+): { name: string; ino: bigint }[] {
+  if (sys.getdents64 === null) throw new SysError("getdents64", "", 38);
+  const raw = new Uint8Array(64 * 1024);
+  const view = new DataView(raw.buffer);
+  const latin1 = new TextDecoder("latin1");
+  const entries: { name: string; ino: bigint }[] = [];
   for (;;) {
     const n = checkSize(sys.getdents64(fd, raw, BigInt(raw.length)), "getdents64", path);
     if (n === 0) return entries;
+    const text = latin1.decode(raw.subarray(0, n));
     for (let at = 0; at < n; at += view.getUint16(at + 16, true)) {
-      const end = raw.indexOf(0, at + 19);
-      const name = raw.slice(at + 19, end);
-      const dot = name[0] === 0x2e &&
-        (name.length === 1 || (name.length === 2 && name[1] === 0x2e));
-      if (dot) continue;
-      entries.push({ ino: view.getBigUint64(at, true), type: raw[at + 18]!, name });
+      const name = text.slice(at + 19, text.indexOf("\0", at + 19));
+      if (name === "." || name === "..") continue;
+      entries.push({ ino: view.getBigUint64(at, true), name });
     }
   }
 }
@@ -48,6 +101,9 @@ export function listFolder(path: BytePath): FolderEntry[] {
     (fd) => listFd(fd, path),
   );
 }
+
+/** What a read fills; copied out before the next. A fresh one costs 64 KiB of zeros. */
+const piece = new Uint8Array(64 * 1024);
 
 /**
  * Reads a small text file through libc. Deno's own file API refuses /proc and /sys
@@ -62,12 +118,11 @@ export function readTextFile(path: BytePath, limitBytes = 1024 * 1024): string {
     const chunks: Uint8Array[] = [];
     let total = 0;
     for (;;) {
-      const chunk = new Uint8Array(64 * 1024);
-      const n = read(fd, chunk);
+      const n = read(fd, piece);
       if (n === 0) break;
       total += n;
       if (total > limitBytes) throw new SysError("read", String(path), 27);
-      chunks.push(chunk.subarray(0, n));
+      chunks.push(piece.slice(0, n));
     }
     const all = new Uint8Array(total);
     let at = 0;

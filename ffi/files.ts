@@ -17,6 +17,7 @@ import {
   sys,
 } from "./libc.ts";
 import { SysError } from "./errno.ts";
+import { tryOpen } from "./try_open.ts";
 
 export { AT_FDCWD };
 
@@ -63,7 +64,8 @@ export function open(path: BytePath, flags: number, mode = 0): number {
 /** openat(2); see {@link open}. */
 export function openAt(dirFd: number, path: BytePath, flags: number, mode = 0): number {
   const name = shortLived(path);
-  return check(sys.openat(dirFd, name, flags | O_CLOEXEC, mode), "open", path);
+  const fd = tryOpen(() => sys.openat(dirFd, name, flags | O_CLOEXEC, mode));
+  return check(fd, "open", path);
 }
 
 /**
@@ -87,15 +89,9 @@ export function openBeneath(
   openHow[0] = BigInt(flags | O_CLOEXEC);
   openHow[1] = BigInt(mode);
   openHow[2] = BigInt(resolve);
-  const fd = sys.syscall(
-    BigInt(arch.syscall.openat2),
-    BigInt.asUintN(64, BigInt(dirFd)),
-    pointerNumber(name),
-    pointerNumber(openHow),
-    24n,
-    0n,
-    0n,
-  );
+  const [at, path0, how] = [BigInt(dirFd), pointerNumber(name), pointerNumber(openHow)];
+  const call = BigInt(arch.syscall.openat2), folder = BigInt.asUintN(64, at);
+  const fd = tryOpen(() => sys.syscall(call, folder, path0, how, 24n, 0n, 0n));
   return checkSize(fd, "openat2", path);
 }
 
@@ -181,6 +177,16 @@ export function fsync(fd: number, path: BytePath = ""): void {
 /** fdatasync(2). */
 export function fdatasync(fd: number, path: BytePath = ""): void {
   check(sys.fdatasync(fd), "fdatasync", path);
+}
+
+const SYNC_FILE_RANGE_WRITE = 2;
+
+/**
+ * sync_file_range(2): begins to write what a file has in memory, and waits for nothing, so
+ * that a later fsync finds little left. Only a matter of speed: failing is no error.
+ */
+export function startWriteback(fd: number): void {
+  sys.sync_file_range?.(fd, 0n, 0n, SYNC_FILE_RANGE_WRITE);
 }
 
 /** syncfs(2): everything on the file system that `fd` is on. */

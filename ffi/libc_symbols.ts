@@ -20,6 +20,8 @@ export const LIBC_SYMBOLS = {
   pread: { parameters: ["i32", "buffer", "usize", "i64"], result: "isize" },
   /** ssize_t pwrite(int fd, const void *buf, size_t count, off_t offset) */
   pwrite: { parameters: ["i32", "buffer", "usize", "i64"], result: "isize" },
+  /** ssize_t preadv2(int fd, const struct iovec *, int count, off_t offset, int flags) */
+  preadv2: { parameters: ["i32", "buffer", "i32", "i64", "i32"], result: "isize" },
   /** off_t lseek(int fd, off_t offset, int whence) */
   lseek: { parameters: ["i32", "i64", "i32"], result: "i64" },
   /** int ioctl(int fd, unsigned long request, void *arg) */

@@ -5,6 +5,8 @@
  */
 import { openLibraryAt } from "./library.ts";
 import { check, cString, sys } from "./libc.ts";
+import type { NativeThread } from "./native_thread.ts";
+import { type OutputTensor, readOutput } from "./onnxruntime_output.ts";
 import {
   address,
   keepAlive,
@@ -12,6 +14,7 @@ import {
   readTable,
   StringList,
   text,
+  word,
 } from "./onnxruntime_memory.ts";
 import {
   API_VERSION,
@@ -21,8 +24,6 @@ import {
   OPTIMISE_ALL,
   type SlotName,
   SLOTS,
-  TENSOR_FLOAT,
-  TENSOR_FLOAT16,
   TENSOR_INT32,
   TENSOR_INT64,
 } from "./onnxruntime_slots.ts";
@@ -31,9 +32,6 @@ type Pointer = Deno.PointerValue;
 type Argument = Pointer | BufferSource | number | bigint;
 type Call = (...args: Argument[]) => unknown;
 type AsyncCall = (...args: Argument[]) => Promise<unknown>;
-
-/** An output of more axes than this is no encoder's. */
-const MAX_RANK = 8;
 
 /** What ONNX Runtime itself said. `code` is its OrtErrorCode. */
 export class OnnxRuntimeError extends Error {
@@ -57,18 +55,17 @@ export interface SessionSettings {
   readonly providers?: readonly Provider[];
   /** `AddSessionConfigEntry` pairs. */
   readonly config?: Readonly<Record<string, string>>;
+  /** CPUs of a thread that makes the runs that are alone; Deno's own threads make others. */
+  readonly runOn?: readonly number[];
 }
+
+/** Runs that Deno's threads make before a session starts its own: most programs end there. */
+const RUNS_WITHOUT_THREAD = 2;
 
 /** One input: integers, row-major. */
 export interface InputTensor {
   readonly name: string;
   readonly data: BigInt64Array<ArrayBuffer> | Int32Array<ArrayBuffer>;
-  readonly dims: readonly number[];
-}
-
-/** One output. `data` is ONNX Runtime's own memory: gone after dispose. */
-export interface OutputTensor extends Disposable {
-  readonly data: Float32Array<ArrayBuffer> | Float16Array<ArrayBuffer>;
   readonly dims: readonly number[];
 }
 
@@ -156,7 +153,7 @@ export class OnnxRuntime {
         const call = "CreateSessionFromArray";
         await this.callAsync(call, this.#env, model, length, options, out);
       }
-      return new OnnxSession(this, pointerOf(out[0]!), this.#memory);
+      return new OnnxSession(this, pointerOf(out[0]!), this.#memory, settings.runOn);
     } finally {
       this.call("ReleaseSessionOptions", options);
     }
@@ -218,6 +215,13 @@ export class OnnxRuntime {
     keepAlive(args);
   }
 
+  /** Calls a slot on a thread of ours. The arguments are referenced until it returns. */
+  async callOn(thread: NativeThread, name: SlotName, ...args: Argument[]): Promise<void> {
+    const status = await thread.call(this.#table[SLOTS[name].slot]!, args.map(word));
+    keepAlive(args);
+    this.#check(name, pointerOf(status));
+  }
+
   #bind(name: SlotName, nonblocking: boolean): Call | AsyncCall {
     const { slot, parameters, result } = SLOTS[name];
     const pointer = pointerOf(this.#table[slot]!) as Deno.PointerObject<never>;
@@ -243,11 +247,14 @@ export class OnnxSession implements Disposable {
   #session: Pointer;
   #running = 0;
   #closing = false;
+  #runs = 0;
+  #thread: NativeThread | null = null;
 
   constructor(
     readonly runtime: OnnxRuntime,
     session: Pointer,
     readonly memory: Pointer,
+    readonly runOn?: readonly number[],
   ) {
     this.#session = session;
   }
@@ -277,8 +284,7 @@ export class OnnxSession implements Disposable {
       const outputs = new StringList([output]);
       const handles = new BigUint64Array(values.map(address));
       const out = new BigUint64Array(1);
-      await runtime.callAsync(
-        "Run",
+      await this.#call(
         this.#session,
         options,
         names.pointers,
@@ -301,6 +307,19 @@ export class OnnxSession implements Disposable {
       this.#running--;
       if (this.#closing) this.#release();
     }
+  }
+
+  #call(...args: Argument[]): Promise<void> {
+    if (++this.#runs === RUNS_WITHOUT_THREAD && this.runOn) void this.#hire(this.runOn);
+    // Deno's threads make the runs beside another one, and all where none can be had.
+    return this.#thread?.started && this.#running === 1
+      ? this.runtime.callOn(this.#thread, "Run", ...args)
+      : this.runtime.callAsync("Run", ...args);
+  }
+
+  async #hire(cpus: readonly number[]): Promise<void> {
+    const { NativeThread } = await import("./native_thread.ts");
+    if (this.#session !== null) this.#thread = new NativeThread(cpus);
   }
 
   #tensor(input: InputTensor): Pointer {
@@ -326,51 +345,6 @@ export class OnnxSession implements Disposable {
     if (this.#running > 0 || this.#session === null) return;
     this.runtime.call("ReleaseSession", this.#session);
     this.#session = null;
+    this.#thread?.[Symbol.dispose]();
   }
-}
-
-function readOutput(runtime: OnnxRuntime, value: Pointer): OutputTensor {
-  try {
-    const info = runtime.create("GetTensorTypeAndShape", value);
-    const type = new Int32Array(1), rank = new BigUint64Array(1);
-    let dims: number[];
-    try {
-      runtime.call("GetTensorElementType", info, type);
-      runtime.call("GetDimensionsCount", info, rank);
-      if (rank[0]! > BigInt(MAX_RANK)) throw new RangeError(`Output of ${rank[0]} axes`);
-      const sizes = new BigInt64Array(Number(rank[0]));
-      runtime.call("GetDimensions", info, sizes, rank[0]!);
-      dims = [...sizes].map(Number);
-    } finally {
-      runtime.call("ReleaseTensorTypeAndShapeInfo", info);
-    }
-    const count = dims.reduce((product, dim) => product * dim, 1);
-    const data = elements(runtime, value, type[0]!, count);
-    return {
-      data,
-      dims,
-      [Symbol.dispose]: () => runtime.call("ReleaseValue", value),
-    };
-  } catch (error) {
-    runtime.call("ReleaseValue", value);
-    throw error;
-  }
-}
-
-function elements(
-  runtime: OnnxRuntime,
-  value: Pointer,
-  type: number,
-  count: number,
-): Float32Array<ArrayBuffer> | Float16Array<ArrayBuffer> {
-  const widths: Readonly<Record<number, number>> = {
-    [TENSOR_FLOAT]: 4,
-    [TENSOR_FLOAT16]: 2,
-  };
-  const width = widths[type];
-  if (width === undefined) throw new TypeError(`Output of element type ${type}`);
-  if (count === 0) return new Float32Array(0);
-  const data = runtime.create("GetTensorMutableData", value)!;
-  const bytes = Deno.UnsafePointerView.getArrayBuffer(data, count * width);
-  return type === TENSOR_FLOAT ? new Float32Array(bytes) : new Float16Array(bytes);
 }

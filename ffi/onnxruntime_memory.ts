@@ -47,6 +47,14 @@ export function address(pointer: Pointer): bigint {
   return Deno.UnsafePointer.value(pointer);
 }
 
+/** An argument of a C call as the register that holds it. */
+export function word(argument: Pointer | BufferSource | number | bigint): bigint {
+  if (typeof argument === "bigint") return argument;
+  if (typeof argument === "number") return BigInt(argument);
+  const isBuffer = argument instanceof ArrayBuffer || ArrayBuffer.isView(argument);
+  return address(isBuffer ? Deno.UnsafePointer.of(argument) : argument);
+}
+
 /** A C string; empty for NULL. */
 export function text(at: Pointer): string {
   return at === null ? "" : Deno.UnsafePointerView.getCString(at);

@@ -21,6 +21,18 @@ export interface Row {
   peer: string | null;
   /** `value` divided by the peer's median, same unit; null for no peer. */
   ratio: number | null;
+  /** What the figure ought to be; see {@link wanted}. */
+  target?: Target;
+}
+
+/** What a figure ought to be. Both limits may be given. */
+export interface Target {
+  readonly most?: number;
+  readonly least?: number;
+  /** What is compared with the limits; default the value. */
+  readonly of?: "value" | "ratio";
+  /** Why it cannot be met here, printed where it is missed. */
+  readonly why?: string;
 }
 
 /** What a bench gets from the frame. */
@@ -48,10 +60,10 @@ export interface Rounds {
   readonly rounds?: number;
   /** Rounds before those, not counted: caches, JIT. Default 2. */
   readonly warmup?: number;
-  /** Runs before each candidate and is not timed: what the one before left is cleared. */
-  readonly between?: () => Promise<void>;
   /** Calls within one round, for what takes microseconds. Default 1. */
   readonly calls?: number;
+  /** Run before each candidate, not counted: a sync, so that none pays for another's. */
+  readonly before?: () => void | Promise<void>;
 }
 
 /** The middle value (mean of the two middle ones for an even count). */
@@ -70,12 +82,12 @@ export function median(values: readonly number[]): number {
  */
 export async function sideBySide(
   candidates: readonly Candidate[],
-  { rounds = 11, warmup = 2, calls = 1, between }: Rounds = {},
+  { rounds = 11, warmup = 2, calls = 1, before }: Rounds = {},
 ): Promise<number[]> {
   const times: number[][] = candidates.map(() => []);
   for (let round = -warmup; round < rounds; round++) {
     for (const [index, candidate] of candidates.entries()) {
-      await between?.();
+      await before?.();
       const start = performance.now();
       for (let call = 0; call < calls; call++) {
         const result = candidate();
@@ -103,4 +115,27 @@ export function row(
     peer: peer?.name ?? null,
     ratio: peer ? value / peer.value : null,
   };
+}
+
+/** The row with a target: `deno task bench` prints whether it was met. */
+export function wanted(found: Row, target: Target): Row {
+  return { ...found, target };
+}
+
+/** True where a row's figure is within its target's limits. */
+export function isMet({ value, ratio }: Row, target: Target): boolean {
+  const figure = target.of === "ratio" ? ratio : value;
+  if (figure === null) return false;
+  return figure <= (target.most ?? Infinity) && figure >= (target.least ?? -Infinity);
+}
+
+/** `met (at most 600)`, or `MISSED (at least 3 × wanted): the reason`. */
+export function verdict(found: Row, target: Target): string {
+  const unit = target.of === "ratio" ? " ×" : "";
+  const limits = [
+    target.most === undefined ? [] : [`at most ${target.most}${unit}`],
+    target.least === undefined ? [] : [`at least ${target.least}${unit}`],
+  ].flat().join(", ");
+  if (isMet(found, target)) return `met (${limits})`;
+  return `MISSED (${limits} wanted)${target.why ? `: ${target.why}` : ""}`;
 }

@@ -9,6 +9,7 @@ import { createHash } from "node:crypto";
 import { parseSecretKey, type SecretKey } from "../lib/plugin/minisign/secret_key.ts";
 import { publicKeyLine } from "../lib/plugin/minisign/format.ts";
 import { type Arch, build, type Built, type Release, TARGETS } from "./release/build.ts";
+import { readDeno } from "./release/deno_binary.ts";
 import { compileWithDenort } from "./release/denort.ts";
 import { publish, publishedName, signSums } from "./release/publish.ts";
 import { writeSelfExtracting } from "./release/self_extracting.ts";
@@ -19,7 +20,8 @@ const FLAGS = {
   "--route": "auto, denort or self-extracting",
   "--arch": "x86_64 or aarch64 (default: this machine's)",
   "--dist": "folder to write to (default: dist)",
-  "--deno": "a deno binary of that architecture, where it is not this machine's",
+  "--deno":
+    "a deno binary of that architecture (default: this one, or npm's for another)",
   "--sign": "minisign secret key file; its password in OPDBUS_SIGN_PASSWORD",
   "--url": "where the release will lie, for install.sh and `op-dbus self update`",
 } as const;
@@ -62,16 +64,6 @@ function parse(args: string[]): Options {
   };
 }
 
-async function readDeno({ arch, deno }: Options): Promise<Uint8Array> {
-  if (deno) return await Deno.readFile(deno);
-  if (arch === Deno.build.arch) return await Deno.readFile(Deno.execPath());
-  throw new Error(
-    `A deno ${Deno.version.deno} for ${arch} is needed: ` +
-      `npm pack ${TARGETS[arch].npm}@${Deno.version.deno}, unpack it, and name its ` +
-      "binary with --deno",
-  );
-}
-
 async function readKey({ sign }: Options): Promise<SecretKey | undefined> {
   if (sign === undefined) return undefined;
   const password = () => {
@@ -92,7 +84,7 @@ async function main(args: string[]): Promise<void> {
   };
   const folder = await Deno.makeTempDir({ prefix: "op-dbus-build-" });
   try {
-    const deno = await readDeno(options);
+    const deno = await readDeno(arch, options.deno);
     const built = await build(`${folder}/app`, arch, release);
     await Deno.mkdir(dist, { recursive: true });
     const route = await make(options, built, deno, `${folder}/op-dbus`);

@@ -1,6 +1,7 @@
 /**
  * `deno task docs`: writes docs/reference.md from the definitions that the parser, the
- * configuration and the errors use. A test compares the file with what this gives.
+ * configuration and the errors use, and docs/formats.md. A test compares the files with
+ * what this gives.
  */
 import { loadRoutes } from "../lib/cli/app.ts";
 import { argumentWord, flagWord, usageLine } from "../lib/cli/help_text.ts";
@@ -8,8 +9,7 @@ import { type CommandInfo, commandsOf, commandTree } from "../lib/cli/tree.ts";
 import { environmentName, resolveConfig } from "../lib/base/config.ts";
 import { CONFIG_KEYS, CONFIG_TABLES } from "../lib/base/config_keys.ts";
 import { EXIT } from "../lib/base/errors.ts";
-
-const REFERENCE = new URL("../docs/reference.md", import.meta.url);
+import { formats } from "./docs_formats.ts";
 
 const EXIT_MEANINGS: Readonly<Record<keyof typeof EXIT, string>> = {
   done: "done",
@@ -63,8 +63,8 @@ function configText(): string {
   ].join("\n\n");
 }
 
-/** The whole file. */
-export async function reference(): Promise<string> {
+/** The whole page of commands and settings. */
+async function reference(): Promise<string> {
   const codes = Object.entries(EXIT).map(([name, code]) =>
     `| ${code} | ${EXIT_MEANINGS[name as keyof typeof EXIT]} |`
   );
@@ -83,8 +83,15 @@ export async function reference(): Promise<string> {
   ].join("\n\n") + "\n";
 }
 
+/** Every page that is written by this, by its path from the checkout; not yet formatted. */
+export async function writtenPages(): Promise<Record<string, string>> {
+  return { "docs/reference.md": await reference(), "docs/formats.md": formats() };
+}
+
 if (import.meta.main) {
-  await Deno.writeTextFile(REFERENCE, await reference());
-  await new Deno.Command(Deno.execPath(), { args: ["fmt", "-q", REFERENCE.pathname] })
-    .output();
+  for (const [page, text] of Object.entries(await writtenPages())) {
+    const path = new URL(`../${page}`, import.meta.url).pathname;
+    await Deno.writeTextFile(path, text);
+    await new Deno.Command(Deno.execPath(), { args: ["fmt", "-q", path] }).output();
+  }
 }

@@ -5,25 +5,38 @@
  */
 import { add, emptyCounts, parseJUnit, summaryLine } from "./lib/junit.ts";
 import type { Counts } from "./lib/junit.ts";
+import { readCoverage } from "./lib/coverage.ts";
+import { makeBareStage } from "./lib/bare_stage.ts";
 import { chooseFiles, testFiles } from "./lib/test_groups.ts";
 
 const REPO = new URL("../", import.meta.url).pathname;
 const TMPDIR = Deno.env.get("TMPDIR") ?? "/tmp";
 const EXECUTABLE = `${REPO}dist/op-dbus`;
 
+/** How to run tests. */
+interface RunOptions {
+  /** Added to the environment. */
+  readonly env?: Readonly<Record<string, string>>;
+  /** Goes before the command. */
+  readonly enter?: readonly string[];
+  /** More of `deno test`. */
+  readonly flags?: readonly string[];
+}
+
 /** Runs `deno test` over the files and reads its report. */
 async function runTests(
   title: string,
   files: string[],
-  env: Record<string, string> = {},
+  { env = {}, enter = [], flags = [] }: RunOptions = {},
 ): Promise<Counts> {
   const total = emptyCounts();
   if (files.length === 0) return total;
   console.log(`\n== ${title}: ${files.length} files`);
   const report = `${TMPDIR}/junit-${crypto.randomUUID()}.xml`;
   const extra = Deno.env.get("OPDBUS_TEST_FLAGS")?.split(" ").filter(Boolean) ?? [];
-  const { code } = await new Deno.Command(Deno.execPath(), {
-    args: ["test", "-A", "--no-prompt", `--junit-path=${report}`, ...extra, ...files],
+  const command = [...enter, Deno.execPath(), "test", "-A", "--no-prompt"];
+  const { code } = await new Deno.Command(command[0]!, {
+    args: [...command.slice(1), `--junit-path=${report}`, ...flags, ...extra, ...files],
     cwd: REPO,
     env: { NO_COLOR: "1", ...env },
     stdin: "null",
@@ -36,6 +49,20 @@ async function runTests(
     total.failed.push(`${title}: deno test ended with status ${code}`);
   }
   return total;
+}
+
+/**
+ * The command line's tests on the executable: as root where libc is all there is and with
+ * an empty environment; others cannot make such a place.
+ */
+async function runCommandLine(files: string[], env: Record<string, string>) {
+  if (Deno.uid() !== 0) {
+    return await runTests("command line on the executable", files, { env });
+  }
+  const stage = await Deno.makeTempDir({ prefix: "bare-" });
+  await Deno.chmod(stage, 0o711);
+  const { enter, env: bare } = await makeBareStage(stage, REPO, EXECUTABLE);
+  return await runTests("command line in an empty root", files, { env: bare, enter });
 }
 
 async function readReport(path: string, title: string): Promise<Counts> {
@@ -101,15 +128,23 @@ async function main(wanted: string[]): Promise<number> {
     console.error(`No tests match: ${wanted.join(" ")}`);
     return 2;
   }
-  const total = await runTests("sources", source);
+  // Of a part it would say nothing; a whole run is what it describes.
+  const coverage = wanted.length === 0 ? `${TMPDIR}/coverage` : undefined;
+  const total = await runTests("sources", source, {
+    ...(coverage && {
+      env: { OPDBUS_TEST_COVERAGE: coverage },
+      flags: [`--coverage=${coverage}`, "--coverage-raw-data-only"],
+    }),
+  });
   if (binary.length + executable.length > 0) {
     if (await compile()) {
       using _unpacked = removeWhatUnpacks();
       const env = { OPDBUS_TEST_EXE: EXECUTABLE };
-      add(total, await runTests("executable", binary, env));
-      add(total, await runTests("command line on the executable", executable, env));
+      add(total, await runTests("executable", binary, { env }));
+      add(total, await runCommandLine(executable, env));
     } else total.failed.push("compile: no executable was made");
   }
+  if (coverage) console.log(`\n${await readCoverage(coverage, REPO)}`);
   tell(total);
   return total.failed.length === 0 ? 0 : 1;
 }

@@ -67,12 +67,15 @@ export function decodeInt12(
 ): boolean {
   if (payload.length !== int12Bytes(dimensions)) return false;
   const scale = readScale(payload);
-  if (dimensions % KERNEL_BLOCK === 0) {
+  if (dimensions % KERNEL_BLOCK === 0 && ++decodes > FEW_DECODES) {
     decodeBySimd(payload, dimensions, scale, into, at);
   } else decodeByHand(payload, dimensions, scale, into, at);
   return true;
 }
 
+/** One lookup is not to wait for the kernel to be compiled. */
+const FEW_DECODES = 16;
+let decodes = 0;
 let floats = new Float32Array();
 
 /** Four times as fast as by hand, and the same to the last bit: one exact product each. */

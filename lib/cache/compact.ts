@@ -98,12 +98,15 @@ class Compaction {
   readonly #models = new Map<number, ModelIdentity>();
   readonly #inodes = new Map<string, bigint>();
   readonly #nowMs = Date.now();
+  /** Before any file is read: those that are replaced after this must stay. */
+  readonly #replacements: number;
   #merged = 0;
   #dropped = 0;
 
   constructor(private readonly store: Store, private readonly options: CompactOptions) {
     const { packs } = store;
     packs.refresh();
+    this.#replacements = packs.replacements;
     this.#removeLeftovers();
     for (const row of store.index.all("SELECT * FROM models")) {
       this.#models.set(Number(row.id), {
@@ -288,12 +291,14 @@ class Compaction {
 
   /** Removes the loose files that are in packs now, but those that were replaced since. */
   #removePacked(): void {
-    const { loose } = this.store;
+    const { loose, packs } = this.store;
     const packed = [...this.#inodes];
     for (let from = 0; from < packed.length; from += REMOVE_BATCH) {
       this.store.removing(() => {
+        // Asking for each file takes a third of the time that removing it takes.
+        const isSame = packs.replacements === this.#replacements;
         for (const [key, inode] of packed.slice(from, from + REMOVE_BATCH)) {
-          if (loose.inode(key) === inode) loose.remove([key]);
+          if (isSame || loose.inode(key) === inode) loose.remove([key]);
         }
       });
     }

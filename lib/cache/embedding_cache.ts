@@ -17,12 +17,8 @@ import {
   type ClearReport,
 } from "./clean.ts";
 import { type CodecName, CODECS, DEFAULT_CODEC, isCodecName } from "./codec.ts";
-import {
-  type CachedVectors,
-  type GetOptions,
-  GetOrEmbed,
-  lookUp,
-} from "./get_or_embed.ts";
+import { type CachedVectors, fromMemory, type GetOptions, lookUp } from "./answer.ts";
+import { GetOrEmbed } from "./get_or_embed.ts";
 import { Gate } from "./gate.ts";
 import { CacheIndex } from "./index.ts";
 import { wellFormed } from "./key.ts";
@@ -145,8 +141,8 @@ export class EmbeddingCache implements Disposable {
     this.#checkOpen();
     const room = this.store.room(embedder.identity);
     try {
-      const result = await new GetOrEmbed(this.store, room, embedder, texts, options)
-        .run();
+      const result = fromMemory(this.store, room, texts, options) ??
+        await new GetOrEmbed(this.store, room, embedder, texts, options).run();
       this.#flushWhenDue();
       return result;
     } catch (error) {

@@ -1,44 +1,18 @@
 /** Texts to vectors: memory, then disk, then the model; each missing text once. */
 import { OpError } from "../base/errors.ts";
 import type { Embedder } from "../embed/embedder.ts";
-import { encodeVector } from "./codec.ts";
-import { wellFormed } from "./key.ts";
+import { type Codec, encodeVector } from "./codec.ts";
+import {
+  type CachedVectors,
+  type GetOptions,
+  needsKey,
+  noteHit,
+  NOTHING_DONE,
+} from "./answer.ts";
+import { KEY_BYTES, wellFormed } from "./key.ts";
 import type { LooseEntry } from "./loose.ts";
 import { packObject } from "./object.ts";
 import type { ModelRoom, Store } from "./store.ts";
-
-/** Options of one call. */
-export interface GetOptions {
-  /** Ends the work early; what was stored stays stored. */
-  readonly signal?: AbortSignal;
-  /** Receives the vectors, instead of a matrix of its own: for calls one after another. */
-  readonly into?: Float32Array<ArrayBuffer>;
-  /** Called with how many of the texts are done, after each batch. */
-  readonly progress?: (done: number, total: number) => void;
-}
-
-/** What a call gives. */
-export interface CachedVectors {
-  /** Row-major, texts.length × dimensions, in the order of the texts. */
-  readonly matrix: Float32Array<ArrayBuffer>;
-  readonly dimensions: number;
-  /** Texts answered from memory. */
-  readonly memoryHits: number;
-  /** Texts answered from the disk, or by a call that was computing them already. */
-  readonly diskHits: number;
-  /** Texts that were computed. */
-  readonly misses: number;
-  /** Of the misses: damaged, short or missing files written anew. */
-  readonly healed: number;
-  /** Of the misses: stored with less precision than configured, written anew. */
-  readonly upgraded: number;
-  /** Misses that came more than once in this call; only the first counts above. */
-  readonly duplicates: number;
-  /** Tokens that the model read for the misses. */
-  readonly tokens: number;
-  /** Misses that were longer than the model's limit and were cut. */
-  readonly truncated: number;
-}
 
 /** Texts per run of the model: grows while a run is short, shrinks when it is long. */
 const FIRST_BATCH = 64, SMALLEST_BATCH = 8, LARGEST_BATCH = 4096;
@@ -49,6 +23,13 @@ const PREFETCH_TEXTS = 256;
 
 type Why = "missing" | "damaged" | "imprecise";
 
+/** A vector that is ready to be stored. */
+interface Encoded {
+  readonly want: Wanted;
+  readonly codec: Codec;
+  readonly payload: Uint8Array;
+}
+
 interface Wanted {
   readonly text: string;
   readonly key: string;
@@ -57,53 +38,11 @@ interface Wanted {
   why: Why;
 }
 
-/** Answers one text from memory or disk; false where neither has it. */
-export function lookUp(
-  store: Store,
-  room: ModelRoom,
-  raw: string,
-  into: Float32Array,
-  at: number,
-): boolean {
-  const text = wellFormed(raw);
-  if (room.arena?.copy(text, into, at)) {
-    store.counts.memoryHits++;
-    return true;
-  }
-  const key = room.keys.of(text);
-  const found = store.lookup(room, key, into, at);
-  if (found !== "pack" && found !== "loose") return false;
-  noteHit(store, room, found, key, text);
-  store.admit(room, text, key, into, at);
-  return true;
-}
-
-function noteHit(
-  store: Store,
-  room: ModelRoom,
-  from: "pack" | "loose",
-  key: string,
-  text: string,
-): void {
-  if (from === "pack") store.counts.packHits++;
-  else store.counts.looseHits++;
-  if (from === "loose" || store.textsAreMissing) store.touch(room, key, text);
-}
-
 /** One call's work. */
 export class GetOrEmbed {
   readonly matrix: Float32Array<ArrayBuffer>;
   readonly #dimensions: number;
-  readonly #tally = {
-    memoryHits: 0,
-    diskHits: 0,
-    misses: 0,
-    healed: 0,
-    upgraded: 0,
-    duplicates: 0,
-    tokens: 0,
-    truncated: 0,
-  };
+  readonly #tally = { ...NOTHING_DONE };
   readonly #copies: [to: number, from: number][] = [];
   #done = 0;
 
@@ -150,7 +89,8 @@ export class GetOrEmbed {
     const wanted: Wanted[] = [];
     const first = new Map<string, number>();
     const { texts, matrix } = this;
-    const keys = this.#prefetch();
+    this.#prefetch();
+    let packHits = 0;
     for (let row = 0; row < texts.length; row++) {
       const text = wellFormed(texts[row]!);
       if (arena?.copy(text, matrix, row * d)) {
@@ -162,14 +102,22 @@ export class GetOrEmbed {
         this.#copies.push([row, from]);
         continue;
       }
-      const key = keys?.[row] ?? this.room.keys.of(text);
-      const found = this.store.lookup(this.room, key, matrix, row * d);
+      const { words, bytes } = this.room.keys.views(text);
+      const packed = this.store.lookupPacked(this.room, words, matrix, row * d);
+      if (packed && !needsKey(this.store, this.room)) {
+        packHits++;
+        continue;
+      }
+      const key = bytes.toHex();
+      const found = packed ? "pack" : this.store.lookup(this.room, key, matrix, row * d);
       if (found === "pack" || found === "loose") this.#hit(key, text, row, found);
       else {
         first.set(text, row);
         wanted.push({ text, key, row, why: found });
       }
     }
+    this.#tally.diskHits += packHits;
+    this.store.counts.packHits += packHits;
     const { memoryHits, diskHits } = this.#tally;
     this.store.counts.memoryHits += memoryHits;
     this.#tally.duplicates = this.#copies.length;
@@ -179,14 +127,15 @@ export class GetOrEmbed {
   }
 
   /** For many texts: has the disk fetch what is not in memory, in the disk's order. */
-  #prefetch(): (string | undefined)[] | null {
+  #prefetch(): void {
     const { texts, room, store } = this;
-    if (texts.length < PREFETCH_TEXTS || store.packs.areResident(room.name)) return null;
-    const keys: (string | undefined)[] = texts.map((text) =>
-      room.arena?.has(text) ? undefined : room.keys.of(wellFormed(text))
+    if (texts.length < PREFETCH_TEXTS || store.packs.areResident(room.name)) return;
+    store.packs.prefetch(
+      room.name,
+      texts.map((text) =>
+        room.arena?.has(text) ? undefined : room.keys.of(wellFormed(text))
+      ),
     );
-    store.packs.prefetch(room.name, keys);
-    return keys;
   }
 
   #lookAgain(wanted: readonly Wanted[]): Wanted[] {
@@ -261,7 +210,7 @@ export class GetOrEmbed {
       codec.decode(payload, d, this.matrix, want.row * d);
       return { want, codec, payload };
     });
-    this.store.storing(() => this.#save(entries));
+    this.#store(entries);
     for (const want of batch) {
       this.store.admit(this.room, want.text, want.key, this.matrix, want.row * d);
       this.store.flights.end(want.key);
@@ -270,53 +219,85 @@ export class GetOrEmbed {
     this.#tally.truncated += result.truncated;
   }
 
-  /** Bytes first, rows after them: a row is a promise that the bytes are there. */
-  #save(
-    entries: readonly {
-      want: Wanted;
-      codec: ReturnType<typeof encodeVector>["codec"];
-      payload: Uint8Array;
-    }[],
-  ): void {
-    const { index, loose, durability, counts } = this.store;
-    const keyBytes = new Uint8Array(32);
-    const replaces = new Set<string>();
-    const files: LooseEntry[] = [];
-    let healed = 0, upgraded = 0;
-    for (const { want, codec, payload } of entries) {
-      keyBytes.setFromHex(want.key);
-      files.push({
-        key: want.key,
-        bytes: packObject(keyBytes, codec, this.#dimensions, payload),
-      });
-      const known = index.has(want.key);
-      if (known || want.why !== "missing") replaces.add(want.key);
-      if (want.why === "imprecise") upgraded++;
-      else if (want.why === "damaged" && known) healed++;
-      // A file that is there by now was stored by another process meanwhile.
-      else if (known && !loose.stat(want.key) && !this.store.raw(want.key)) healed++;
+  /**
+   * Stores what was computed. New files go beside other processes' ones; what has a file
+   * already is looked at again while nobody else stores, so that a vector of less
+   * precision never takes the place of another process's better one.
+   */
+  #store(entries: readonly Encoded[]): void {
+    const { store } = this;
+    const fresh: Encoded[] = [], rest: Encoded[] = [];
+    for (const entry of entries) {
+      const { why, key } = entry.want;
+      (why === "missing" && !store.index.has(key) ? fresh : rest).push(entry);
     }
-    loose.write(files, durability, replaces);
+    if (fresh.length > 0) {
+      const taken = store.storing(() => this.#save(fresh, false));
+      rest.push(...fresh.filter(({ want }) => taken.has(want.key)));
+    }
+    if (rest.length === 0) return;
+    store.removing(() => {
+      const left = rest.filter((entry) => !this.#isStored(entry));
+      if (left.length === 0) return;
+      store.packs.noteReplacement();
+      this.#save(left, true);
+    });
+  }
+
+  /** True where another process has stored a text, as precisely, since it was looked for. */
+  #isStored({ want, codec, payload }: Encoded): boolean {
+    const at = want.row * this.#dimensions;
+    const found = this.store.lookup(this.room, want.key, this.matrix, at);
+    if (found === "pack" || found === "loose") {
+      this.#hit(want.key, want.text, want.row, found);
+      return true;
+    }
+    codec.decode(payload, this.#dimensions, this.matrix, at); // it may have been read over
+    return false;
+  }
+
+  /**
+   * Bytes first, rows after them: a row is a promise that the bytes are there.
+   *
+   * @param over replaces files that are there
+   * @returns the keys that were not stored, as they have a file
+   */
+  #save(entries: readonly Encoded[], over: boolean): ReadonlySet<string> {
+    const { index, loose, durability } = this.store;
+    const keyBytes = new Uint8Array(KEY_BYTES);
+    const files: LooseEntry[] = entries.map(({ want: { key }, codec, payload }) => {
+      keyBytes.setFromHex(key);
+      return { key, bytes: packObject(keyBytes, codec, this.#dimensions, payload) };
+    });
+    if (over) entries.forEach(({ want }) => this.#tallyReplaced(want));
+    const taken = loose.write(files, durability, over);
+    const written = entries.filter(({ want }) => !taken.has(want.key));
     const nowMs = Date.now();
     index.transaction(() => {
       const model = index.modelId(this.room.identity);
-      for (const { want, codec, payload } of entries) {
-        const { key, text } = want;
-        const { id } = codec;
-        const sizeBytes = payload.length;
-        index.put(
-          { key, codec: id, dimensions: this.#dimensions, sizeBytes, text },
-          model,
-          nowMs,
-        );
+      for (const { want: { key, text }, codec: { id }, payload } of written) {
+        const sizes = { dimensions: this.#dimensions, sizeBytes: payload.length };
+        index.put({ key, codec: id, ...sizes, text }, model, nowMs);
       }
     });
-    this.#tally.misses += entries.length;
-    this.#tally.healed += healed;
-    this.#tally.upgraded += upgraded;
-    counts.misses += entries.length;
-    counts.healed += healed;
-    counts.upgraded += upgraded;
+    this.#tally.misses += written.length;
+    this.store.counts.misses += written.length;
+    return taken;
+  }
+
+  /** Counts why a vector that has or had a file is written anew. */
+  #tallyReplaced({ key, why }: Wanted): void {
+    const { counts, index, loose } = this.store;
+    const known = index.has(key);
+    if (why === "imprecise") {
+      this.#tally.upgraded++;
+      counts.upgraded++;
+    } else if (
+      known && (why === "damaged" || (!loose.stat(key) && !this.store.raw(key)))
+    ) {
+      this.#tally.healed++;
+      counts.healed++;
+    }
   }
 
   #copyDuplicates(copies: readonly [to: number, from: number][]): void {

@@ -216,6 +216,14 @@ export class CacheIndex implements Disposable {
     return this.get("SELECT 1 FROM entries WHERE key = ?", fromHex(key)) !== undefined;
   }
 
+  /** The keys that begin with some bytes, at least one. */
+  *keysFrom(start: Uint8Array): Generator<Uint8Array> {
+    const last = new Uint8Array(KEY_BYTES).fill(0xff);
+    last.set(start);
+    const sql = "SELECT key FROM entries WHERE key BETWEEN ? AND ?";
+    for (const { key } of this.all(sql, start, last)) yield key as Uint8Array;
+  }
+
   /** True where the index has a row of that key and model. */
   isOf(key: string, model: number): boolean {
     const sql = "SELECT 1 FROM entries WHERE key = ? AND model = ?";

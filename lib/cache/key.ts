@@ -4,6 +4,7 @@ import { Buffer } from "node:buffer";
 import { InputError } from "../base/errors.ts";
 import type { ModelIdentity } from "../embed/embedder.ts";
 import { MAX_DIMENSIONS } from "./codec.ts";
+import { digestViews, PrefixHash, SHORT_TEXT_CHARS } from "./key_hash.ts";
 
 /** Bytes of a key; its name is their lowercase hex, twice as long. */
 export const KEY_BYTES = 32;
@@ -25,9 +26,28 @@ export function roomName(identity: ModelIdentity): string {
   return name;
 }
 
+/** A key, as bytes and as the eight words that tables are searched by. */
+export interface KeyViews {
+  readonly bytes: Uint8Array;
+  readonly words: Uint32Array;
+}
+
+/** A key of its own. */
+export function newKey(): KeyViews & { readonly bytes: Uint8Array<ArrayBuffer> } {
+  const bytes = new Uint8Array(KEY_BYTES);
+  return { bytes, words: new Uint32Array(bytes.buffer) };
+}
+
+/** From so many keys on the own hash pays: making it ready takes as long as these. */
+const MANY_KEYS = 64;
+const scratch = newKey();
+
 /** Makes the keys of one model. */
 export class VectorKeys {
   readonly #prefix: string;
+  #made = 0;
+  #short: PrefixHash | undefined;
+  #digest: KeyViews = scratch;
 
   /** @throws {InputError} when the identity is not usable as a key */
   constructor(readonly identity: ModelIdentity) {
@@ -60,6 +80,38 @@ export class VectorKeys {
    * @param text well-formed (see {@link wellFormed})
    */
   of(text: string): string {
+    if (this.#made < MANY_KEYS) {
+      this.#made++;
+      return this.#bySystem(text);
+    }
+    return this.views(text).bytes.toHex();
+  }
+
+  /**
+   * The key of a text, without making a string of it; good until the next key of any
+   * model.
+   *
+   * @param text well-formed (see {@link wellFormed})
+   */
+  views(text: string): KeyViews {
+    if (text.length <= SHORT_TEXT_CHARS && ++this.#made > MANY_KEYS) {
+      const short = this.#short ??= this.#prepare();
+      if (short.canHash) {
+        short.digest(text);
+        return this.#digest;
+      }
+    }
+    scratch.bytes.setFromHex(this.#bySystem(text));
+    return scratch;
+  }
+
+  #prepare(): PrefixHash {
+    const short = new PrefixHash(this.#prefix);
+    if (short.canHash) this.#digest = digestViews();
+    return short;
+  }
+
+  #bySystem(text: string): string {
     return hash("sha256", this.#prefix + netstring(text), "hex");
   }
 }

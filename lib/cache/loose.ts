@@ -19,7 +19,7 @@ import {
 } from "../../ffi/files.ts";
 import { isRegular, statAt } from "../../ffi/stat.ts";
 
-import { listFd } from "../../ffi/directory.ts";
+import { listNames } from "../../ffi/directory.ts";
 import { isSysError } from "../../ffi/errno.ts";
 import {
   HEADER_BYTES,
@@ -131,23 +131,27 @@ export class LooseStore implements Disposable {
    * Writes objects; with `full` their bytes and names are on the disk on return. On a
    * failure (disk full) no file of it is left half-written.
    *
-   * @param replaces keys that had a file before: those are made safe one by one first, as
-   *   a rename may reach the disk before the bytes do
+   * @param over replaces files that are there; those are made safe one by one first, as a
+   *   rename may reach the disk before the bytes do
+   * @returns keys that were not written, as they have a file; none with `over`
    */
   write(
     entries: readonly LooseEntry[],
     durability: Durability,
-    replaces: ReadonlySet<string>,
-  ): void {
+    over: boolean,
+  ): Set<string> {
     const each = entries.length <= FSYNC_EACH_LIMIT;
+    const taken = new Set<string>();
     for (const entry of entries) {
-      const sync = durability === "full" && (each || replaces.has(entry.key));
-      const isNew = !replaces.has(entry.key) && this.#writeNew(entry, sync);
-      if (!isNew) this.#writeOver(entry, sync);
+      const sync = durability === "full" && (each || over);
+      if (over) this.#writeOver(entry, sync);
+      else if (!this.#writeNew(entry, sync)) taken.add(entry.key);
     }
-    if (durability !== "full" || entries.length === 0) return;
-    if (each) fsync(this.#fd, this.path);
-    else syncfs(this.#fd, this.path);
+    if (durability === "full" && entries.length > 0) {
+      if (each) fsync(this.#fd, this.path);
+      else syncfs(this.#fd, this.path);
+    }
+    return taken;
   }
 
   /**
@@ -281,13 +285,10 @@ export class LooseStore implements Disposable {
 
   #list(): { name: string; ino: bigint }[] {
     // A descriptor of its own: reading a folder moves its position.
-    return withFd(openAt(this.#fd, ".", O_RDONLY | O_DIRECTORY), (fd) => {
-      const decoder = new TextDecoder();
-      return listFd(fd, this.path).map(({ name, ino }) => ({
-        name: decoder.decode(name),
-        ino,
-      }));
-    });
+    return withFd(
+      openAt(this.#fd, ".", O_RDONLY | O_DIRECTORY),
+      (fd) => listNames(fd, this.path),
+    );
   }
 
   /** The folder's descriptor, for the stores that share it. */

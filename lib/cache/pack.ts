@@ -1,22 +1,19 @@
 /** One pack, opened for reading: both its files mapped once. */
 import { close, O_NOFOLLOW, O_RDONLY, openAt, pread, withFd } from "../../ffi/files.ts";
-import { MADV_RANDOM, MADV_WILLNEED, Mapping } from "../../ffi/memory.ts";
+import { MADV_RANDOM, MADV_WILLNEED, Mapping, PAGE_BYTES } from "../../ffi/memory.ts";
 import { isSysError } from "../../ffi/errno.ts";
 import { fstat } from "../../ffi/stat.ts";
 import { KEY_BYTES } from "./key.ts";
 import { PackUses } from "./pack_uses.ts";
+import { isRecordSound, type KeysOf, rebuildIdx } from "./pack_repair.ts";
 import {
-  enter,
   homeSlot,
   IDX_HEADER_BYTES,
-  idxHeader,
+  type IdxHeader,
   PACK_HEADER_BYTES,
   type PackHeader,
   parseIdxHeader,
   parsePackHeader,
-  recordBitsOf,
-  recordCrc,
-  slotsOf,
   tableCrc,
 } from "./pack_format.ts";
 
@@ -43,23 +40,31 @@ export class Pack {
   readonly #slots: Uint32Array;
   readonly #bits: number;
   readonly #recordWords: number;
+  /** Where the keys are: in the idx; in the records of version 1. */
+  readonly #keys: Uint32Array;
+  readonly #keysAt: number;
+  readonly #keyStride: number;
   /** Uses of the records since the last flush. */
   readonly uses: PackUses;
   #deleted: Uint8Array | null = null;
+  #lookups = 0;
 
   private constructor(
     readonly number: number,
     readonly header: PackHeader,
     readonly mapping: Mapping,
     readonly idxMapping: Mapping,
-    private readonly idxCrc: number,
-    bits: number,
+    private readonly idx: IdxHeader,
   ) {
     this.#bytes = new Uint8Array(mapping.buffer);
     this.#words = new Uint32Array(mapping.buffer);
-    this.#slots = new Uint32Array(idxMapping.buffer, IDX_HEADER_BYTES);
-    this.#bits = bits;
+    this.#slots = new Uint32Array(idxMapping.buffer, idx.slotsAt);
+    this.#bits = idx.recordBits;
     this.#recordWords = header.recordBytes / 4;
+    const isOld = header.version === 1;
+    this.#keys = isOld ? this.#words : new Uint32Array(idxMapping.buffer);
+    this.#keysAt = (isOld ? PACK_HEADER_BYTES : IDX_HEADER_BYTES) / 4;
+    this.#keyStride = isOld ? this.#recordWords : KEY_WORDS;
     this.uses = new PackUses(header.count);
   }
 
@@ -79,38 +84,35 @@ export class Pack {
     if (!pack) return null;
     const idx = mapChecked(folderFd, idxName(number), IDX_HEADER_BYTES, parseIdxHeader);
     const { header } = pack;
-    if (!idx || idx.header.packCrc !== header.crc || idx.header.count !== header.count) {
-      return null;
-    }
+    if (!idx || !belong(header, idx.header)) return null;
     pack.mapping.advise(MADV_RANDOM);
-    if (idx.mapping.length <= READ_AHEAD_LIMIT_BYTES) idx.mapping.advise(MADV_WILLNEED);
-    const { tableCrc, recordBits } = idx.header;
-    const opened = new Pack(
-      number,
-      header,
-      pack.mapping,
-      idx.mapping,
-      tableCrc,
-      recordBits,
-    );
+    const opened = new Pack(number, header, pack.mapping, idx.mapping, idx.header);
     opened.readDeleted(folderFd);
     return opened;
   }
 
-  /** The table of a pack whose own one cannot be used; null where the pack cannot be. */
-  static tableOf(folderFd: number, number: number): Uint8Array | null {
+  /**
+   * The idx file of a pack whose own one cannot be used; null where the pack cannot be, or
+   * no record's key is known.
+   */
+  static tableOf(folderFd: number, number: number, keysOf: KeysOf): Uint8Array | null {
     const pack = mapChecked(
       folderFd,
       packName(number),
       PACK_HEADER_BYTES,
       parsePackHeader,
     );
-    return pack && buildTable(new Uint32Array(pack.mapping.buffer), pack.header);
+    return pack && rebuildIdx(new Uint8Array(pack.mapping.buffer), pack.header, keysOf);
   }
 
   /** This pack's idx file as it ought to be. */
-  newTable(): Uint8Array {
-    return buildTable(this.#words, this.header);
+  newTable(keysOf: KeysOf): Uint8Array | null {
+    return rebuildIdx(
+      this.#bytes,
+      this.header,
+      keysOf,
+      (record) => this.isSound(record) ? this.key(record) : null,
+    );
   }
 
   get count(): number {
@@ -128,7 +130,11 @@ export class Pack {
    * @param key the key as eight words
    */
   find(key: Uint32Array): number {
-    const slots = this.#slots, bits = this.#bits, words = this.#words;
+    // Not for one lookup alone: asking for a million keys takes longer than that.
+    if (this.#lookups < 2 && ++this.#lookups === 2) {
+      readTableAhead(this.idxMapping, this.idx.slotsAt);
+    }
+    const slots = this.#slots, bits = this.#bits;
     const wanted = key[1]! >>> bits;
     const mask = (1 << bits) - 1;
     let at = homeSlot(key[0]!, slots.length);
@@ -137,7 +143,7 @@ export class Pack {
       if (slot === 0) return -1;
       if (slot >>> bits === wanted) {
         const record = (slot & mask) - 1;
-        if (record >= 0 && record < this.count && this.#matches(words, record, key)) {
+        if (record >= 0 && record < this.count && this.#matches(record, key)) {
           return this.isDeleted(record) ? -1 : record;
         }
       }
@@ -166,9 +172,9 @@ export class Pack {
     return -1;
   }
 
-  #matches(words: Uint32Array, record: number, key: Uint32Array): boolean {
-    const at = PACK_HEADER_BYTES / 4 + record * this.#recordWords;
-    for (let i = 0; i < KEY_WORDS; i++) if (words[at + i] !== key[i]) return false;
+  #matches(record: number, key: Uint32Array): boolean {
+    const keys = this.#keys, at = this.#keysAt + record * this.#keyStride;
+    for (let i = 0; i < KEY_WORDS; i++) if (keys[at + i] !== key[i]) return false;
     return true;
   }
 
@@ -177,14 +183,12 @@ export class Pack {
     return PACK_HEADER_BYTES + record * this.header.recordBytes;
   }
 
-  /** True where a record's checksum is right. */
+  /** True where a record's checksum is right, for the key that the table says it has. */
   isSound(record: number): boolean {
-    const at = this.offset(record);
-    const end = at + KEY_BYTES + this.header.payloadBytes;
-    const bytes = this.#bytes;
-    const stored = (bytes[end]! | bytes[end + 1]! << 8 | bytes[end + 2]! << 16 |
-      bytes[end + 3]! << 24) >>> 0;
-    return recordCrc(bytes.subarray(at, end)) === stored;
+    const key = this.#keysAt + record * this.#keyStride;
+    const first = this.#words[PACK_HEADER_BYTES / 4 + record * this.#recordWords];
+    return first === this.#keys[key] &&
+      isRecordSound(this.#bytes, this.header, record, this.#keys[key + 1]!);
   }
 
   /** Decodes a record after checking it; false where it is damaged. */
@@ -196,13 +200,14 @@ export class Pack {
 
   /** A record's key, a view. */
   key(record: number): Uint8Array {
-    const at = this.offset(record);
-    return this.#bytes.subarray(at, at + KEY_BYTES);
+    const keys = this.#keys;
+    const at = keys.byteOffset + (this.#keysAt + record * this.#keyStride) * 4;
+    return new Uint8Array(keys.buffer, at, KEY_BYTES);
   }
 
   /** A record's payload, a view. */
   payload(record: number): Uint8Array {
-    const at = this.offset(record) + KEY_BYTES;
+    const at = this.offset(record) + this.header.keyBytes;
     return this.#bytes.subarray(at, at + this.header.payloadBytes);
   }
 
@@ -236,24 +241,24 @@ export class Pack {
     );
   }
 
-  /** True where the whole table is as it was written. Reads all of it. */
+  /** True where the keys and slots are as they were written. Reads all of them. */
   isTableSound(): boolean {
-    return tableCrc(this.#slots) === this.idxCrc;
+    const content = new Uint8Array(this.idxMapping.buffer, IDX_HEADER_BYTES);
+    return tableCrc(content) === this.idx.tableCrc;
   }
 }
 
-function buildTable(words: Uint32Array, header: PackHeader): Uint8Array {
-  const { count, recordBytes, crc } = header;
-  const slots = new Uint32Array(slotsOf(count));
-  const bits = recordBitsOf(count);
-  for (let record = 0; record < count; record++) {
-    const at = (PACK_HEADER_BYTES + record * recordBytes) / 4;
-    enter(slots, words.subarray(at, at + 2), record, bits);
-  }
-  const bytes = new Uint8Array(IDX_HEADER_BYTES + slots.byteLength);
-  bytes.set(idxHeader(slots, count, crc));
-  bytes.set(new Uint8Array(slots.buffer), IDX_HEADER_BYTES);
-  return bytes;
+/** Asks for keys and slots, or, where those are too many, for the slots alone. */
+function readTableAhead(idx: Mapping, slotsAt: number): void {
+  const isSmall = idx.length <= READ_AHEAD_LIMIT_BYTES;
+  const from = isSmall ? 0 : slotsAt - slotsAt % PAGE_BYTES;
+  if (idx.length - from <= READ_AHEAD_LIMIT_BYTES) idx.advise(MADV_WILLNEED, from);
+}
+
+/** True where an idx was written for this pack. */
+function belong(pack: PackHeader, idx: IdxHeader): boolean {
+  return idx.packCrc === pack.crc && idx.count === pack.count &&
+    idx.version === pack.version;
 }
 
 function mapChecked<H>(

@@ -8,16 +8,21 @@
  *        20  payload bytes u32   24  record bytes u32   28  records u32
  *        32  bytes of the model's identity u32   36  CRC-32 of 0..36 and the identity
  *        40  the identity, JSON
- *     record  key (32 bytes), payload, CRC-32 of both u32, zeros to a multiple of four
+ *     record  the key's first four bytes, payload, CRC-32 of both u32 that begins with the
+ *             key's next four bytes, zeros to a multiple of four
  *
- *     .idx    header of 64 bytes, then slots of four bytes: open addressing, linear probing
- *         0  "OPDVIDX1"   8  records u32   12  slots u32   16  record bits u32
- *        20  the pack's header CRC u32   24  CRC-32 of the slots   28  CRC-32 of 0..28
+ *     .idx    header of 64 bytes, the records' keys, 32 bytes each, then slots of four
+ *             bytes: open addressing, linear probing
+ *         0  "OPDVPIDX"   8  version u32   12  codec u32   16  records u32   20  slots u32
+ *        24  record bits u32   28  the pack's header CRC u32
+ *        32  CRC-32 of the keys and the slots   36  CRC-32 of 0..36
  *     slot    0 when empty; else record number + 1 in the low `record bits`, the rest is
  *             as many bits of the key
  *
- * The full 32-byte key stands in the record, so that a lookup touches one slot and one
- * record, and the table of a million vectors is 6 MB, small enough to be read ahead whole.
+ * A lookup reads one slot, compares one whole key and checks one record. What a record
+ * knows of its key is enough to find it again among the rows of the index, should the idx
+ * be lost. Version 1, which is still read, had the whole key in the record and "OPDVIDX1"
+ * with the fields from 16 on at 8, no keys, and its CRC at 28.
  */
 import { crc32 } from "node:zlib";
 import type { ModelIdentity } from "../embed/embedder.ts";
@@ -29,8 +34,11 @@ export const IDX_HEADER_BYTES = 64;
 /** Records of one pack; more go to another one. Leaves seven bits of the key per slot. */
 export const MAX_PACK_RECORDS = 1 << 24;
 const PACK_MAGIC = "OPDVPACK";
-const IDX_MAGIC = "OPDVIDX1";
-const VERSION = 1;
+const IDX_MAGIC = "OPDVPIDX";
+const IDX_MAGIC_1 = "OPDVIDX1";
+const VERSION = 2;
+/** Bytes of the key in a record, by version. */
+const RECORD_KEY_BYTES: readonly (number | undefined)[] = [undefined, KEY_BYTES, 4];
 const CRC_BYTES = 4;
 const IDENTITY_AT = 40;
 /** Share of the slots that is taken. */
@@ -38,6 +46,10 @@ const LOAD = 0.7;
 
 /** What a pack's header says. */
 export interface PackHeader {
+  /** 2, or 1 for a pack of an older op-dbus. */
+  readonly version: number;
+  /** Bytes of the key at the beginning of a record. */
+  readonly keyBytes: number;
   readonly codec: Codec;
   readonly dimensions: number;
   readonly payloadBytes: number;
@@ -49,16 +61,21 @@ export interface PackHeader {
 
 /** What an idx's header says. */
 export interface IdxHeader {
+  /** That of its pack. */
+  readonly version: number;
   readonly count: number;
   readonly slots: number;
   readonly recordBits: number;
   readonly packCrc: number;
+  /** Of the keys and the slots. */
   readonly tableCrc: number;
+  /** Where the slots begin. */
+  readonly slotsAt: number;
 }
 
 /** Bytes of a record. */
-export function recordBytesOf(payloadBytes: number): number {
-  return (KEY_BYTES + payloadBytes + CRC_BYTES + 3) & ~3;
+export function recordBytesOf(payloadBytes: number, version = VERSION): number {
+  return (RECORD_KEY_BYTES[version]! + payloadBytes + CRC_BYTES + 3) & ~3;
 }
 
 /** Slots of a table for so many records. */
@@ -76,9 +93,17 @@ export function homeSlot(first: number, slots: number): number {
   return Math.floor(first / 0x1_0000_0000 * slots);
 }
 
-/** The checksum of a record: key and payload, which lie side by side. */
-export function recordCrc(keyAndPayload: Uint8Array): number {
-  return crc32(keyAndPayload);
+/** Bytes of the key in a record that is written now. */
+export const KEY_START_BYTES = RECORD_KEY_BYTES[VERSION]!;
+
+/**
+ * The checksum of a record.
+ *
+ * @param content the key's start and the payload, which lie side by side
+ * @param second the key's second word; 0 in version 1
+ */
+export function recordCrc(content: Uint8Array, second: number): number {
+  return crc32(content, second);
 }
 
 /** A pack's header; null where the identity is too long for it. */
@@ -122,51 +147,64 @@ export function parsePackHeader(bytes: Uint8Array, sizeBytes: number): PackHeade
   const codec = codecById(field(12));
   const dimensions = field(16), payloadBytes = field(20), recordBytes = field(24);
   const count = field(28), identityBytes = field(32), crc = field(36);
-  if (field(8) !== VERSION || !codec || identityBytes > bytes.length - IDENTITY_AT) {
-    return null;
-  }
+  const version = field(8), keyBytes = RECORD_KEY_BYTES[version];
+  if (!keyBytes || !codec || identityBytes > bytes.length - IDENTITY_AT) return null;
   const json = bytes.subarray(IDENTITY_AT, IDENTITY_AT + identityBytes);
   const right = crc === crc32(json, crc32(bytes.subarray(0, 36))) &&
     dimensions >= 1 && dimensions <= MAX_DIMENSIONS &&
     payloadBytes <= codec.maxBytes(dimensions) &&
-    recordBytes === recordBytesOf(payloadBytes) && count <= MAX_PACK_RECORDS &&
+    recordBytes === recordBytesOf(payloadBytes, version) && count <= MAX_PACK_RECORDS &&
     sizeBytes === PACK_HEADER_BYTES + count * recordBytes;
   if (!right) return null;
   const identity = JSON.parse(new TextDecoder().decode(json)) as ModelIdentity;
-  return { codec, dimensions, payloadBytes, recordBytes, count, identity, crc };
+  const sizes = { dimensions, payloadBytes, recordBytes, count, keyBytes };
+  return { version, codec, ...sizes, identity, crc };
 }
 
-/** An idx's header, over its finished slots. */
-export function idxHeader(slots: Uint32Array, count: number, packCrc: number) {
+/**
+ * An idx's header.
+ *
+ * @param pack the header of the pack it belongs to
+ * @param contentCrc of the keys and the slots, as {@link tableCrc} gives it
+ */
+export function idxHeader(
+  { version, codec, count, crc }: Pick<PackHeader, "version" | "codec" | "count" | "crc">,
+  contentCrc: number,
+): Uint8Array<ArrayBuffer> {
   const bytes = new Uint8Array(IDX_HEADER_BYTES);
   const view = new DataView(bytes.buffer);
-  new TextEncoder().encodeInto(IDX_MAGIC, bytes);
-  view.setUint32(8, count, true);
-  view.setUint32(12, slots.length, true);
-  view.setUint32(16, recordBitsOf(count), true);
-  view.setUint32(20, packCrc, true);
-  view.setUint32(24, tableCrc(slots), true);
-  view.setUint32(28, crc32(bytes.subarray(0, 28)), true);
+  const isOld = version === 1;
+  new TextEncoder().encodeInto(isOld ? IDX_MAGIC_1 : IDX_MAGIC, bytes);
+  const table = [count, slotsOf(count), recordBitsOf(count), crc, contentCrc];
+  const fields = isOld ? table : [version, codec.id, ...table];
+  fields.forEach((field, i) => view.setUint32(8 + i * 4, field, true));
+  const end = 8 + fields.length * 4;
+  view.setUint32(end, crc32(bytes.subarray(0, end)), true);
   return bytes;
 }
 
-/** The checksum of a table. */
-export function tableCrc(slots: Uint32Array): number {
-  return crc32(new Uint8Array(slots.buffer, slots.byteOffset, slots.byteLength));
+/** The checksum of an idx's content, which may come in parts. */
+export function tableCrc(content: Uint8Array, before = 0): number {
+  return crc32(content, before);
 }
 
 /** An idx's header, or null; the table itself is checked by `cache verify`. */
 export function parseIdxHeader(bytes: Uint8Array, sizeBytes: number): IdxHeader | null {
-  if (bytes.length !== IDX_HEADER_BYTES || !hasMagic(bytes, IDX_MAGIC)) return null;
+  if (bytes.length !== IDX_HEADER_BYTES) return null;
+  const isOld = hasMagic(bytes, IDX_MAGIC_1);
+  if (!isOld && !hasMagic(bytes, IDX_MAGIC)) return null;
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.length);
   const field = (at: number) => view.getUint32(at, true);
-  if (field(28) !== crc32(bytes.subarray(0, 28))) return null;
-  const count = field(8), slots = field(12), recordBits = field(16);
+  const at = isOld ? 8 : 16, end = at + 20;
+  if (field(end) !== crc32(bytes.subarray(0, end))) return null;
+  if (!isOld && (field(8) !== VERSION || !codecById(field(12)))) return null;
+  const count = field(at), slots = field(at + 4), recordBits = field(at + 8);
+  const slotsAt = IDX_HEADER_BYTES + (isOld ? 0 : count * KEY_BYTES);
   const right = count <= MAX_PACK_RECORDS && slots === slotsOf(count) &&
-    recordBits === recordBitsOf(count) && sizeBytes === IDX_HEADER_BYTES + slots * 4;
-  return right
-    ? { count, slots, recordBits, packCrc: field(20), tableCrc: field(24) }
-    : null;
+    recordBits === recordBitsOf(count) && sizeBytes === slotsAt + slots * 4;
+  const packCrc = field(at + 12), tableCrc = field(at + 16);
+  const version = isOld ? 1 : VERSION;
+  return right ? { version, count, slots, recordBits, packCrc, tableCrc, slotsAt } : null;
 }
 
 /**

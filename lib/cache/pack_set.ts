@@ -20,10 +20,11 @@ import { ftruncate } from "../../ffi/files.ts";
 import { isSysError } from "../../ffi/errno.ts";
 import { writeDurably } from "../base/durable.ts";
 import { readTextFile } from "../../ffi/directory.ts";
-import { KEY_BYTES, roomName } from "./key.ts";
+import { newKey, roomName } from "./key.ts";
 import { usesName } from "./pack_uses.ts";
 import { isResident, readAhead } from "./residency.ts";
 import { deletedName, idxName, Pack, packName } from "./pack.ts";
+import type { KeysOf } from "./pack_repair.ts";
 
 const MANIFEST = "packs.json";
 const GENERATION = "packs.generation";
@@ -35,9 +36,8 @@ const PACK_FILE = /^pack-(\d{1,12})\.pack$/;
 const IDX_FILE = /^pack-(\d{1,12})\.idx$/;
 const ANY_FILE = /^pack-(\d{1,12})\./;
 
-/** The key that {@link PackSet} works on, as bytes and as words. */
-const keyBytes = new Uint8Array(KEY_BYTES);
-const keyWords = new Uint32Array(keyBytes.buffer);
+/** The key that {@link PackSet} works on. */
+const { bytes: keyBytes, words: keyWords } = newKey();
 
 /** Where a key was found. */
 export interface PackPlace {
@@ -77,6 +77,19 @@ export class PackSet implements Disposable {
   /** The counter that changes with every change of the packs, in any process. */
   get generation(): number {
     return this.#generation === null ? 0 : this.#generation[0]!;
+  }
+
+  /**
+   * A counter of the times that loose files were replaced, by any process: while it stays,
+   * a loose file is the one that it was.
+   */
+  get replacements(): number {
+    return this.#generation === null ? 0 : this.#generation[1]!;
+  }
+
+  /** To be called before loose files are replaced, while nobody else stores or removes. */
+  noteReplacement(): void {
+    this.#write(1, this.replacements + 1);
   }
 
   /** Looks again where another process changed something; true where one did. */
@@ -229,11 +242,15 @@ export class PackSet implements Disposable {
 
   /** Tells every process to look again. */
   announce(): void {
-    if (this.#generationFd === null) return;
-    const next = new Uint32Array([(this.generation + 1) >>> 0]);
-    // Written, not stored through the mapping: on a full disk that would be a SIGBUS.
-    pwriteAll(this.#generationFd, new Uint8Array(next.buffer), 0);
+    this.#write(0, this.generation + 1);
     this.refresh();
+  }
+
+  #write(word: number, value: number): void {
+    if (this.#generationFd === null) return;
+    const next = new Uint32Array([value >>> 0]);
+    // Written, not stored through the mapping: on a full disk that would be a SIGBUS.
+    pwriteAll(this.#generationFd, new Uint8Array(next.buffer), word * 4);
   }
 
   /** Marks keys as deleted in every pack. Returns how many records that were. */
@@ -260,10 +277,11 @@ export class PackSet implements Disposable {
     if (doomed.size > 0) this.announce();
   }
 
-  /** Writes the tables of packs anew from their records. */
-  rebuildTables(damaged: readonly Pack[]): void {
+  /** Writes the tables of packs anew. @param keysOf keys that the index knows */
+  rebuildTables(damaged: readonly Pack[], keysOf: KeysOf): void {
     for (const pack of damaged) {
-      writeDurably(`${this.folder}/${idxName(pack.number)}`, pack.newTable());
+      const table = pack.newTable(keysOf);
+      if (table) writeDurably(`${this.folder}/${idxName(pack.number)}`, table);
     }
     if (damaged.length > 0) this.#reopen();
   }
@@ -271,11 +289,13 @@ export class PackSet implements Disposable {
   /**
    * Takes packs that cannot be opened out of force. Their files are renamed, not deleted.
    * Where only the table is missing or damaged, it is built anew instead.
+   *
+   * @param keysOf keys that the index knows
    */
-  setAside(numbers: readonly number[]): void {
+  setAside(numbers: readonly number[], keysOf: KeysOf): void {
     if (numbers.length === 0) return;
     const lost = numbers.filter((number) => {
-      const table = Pack.tableOf(this.folderFd, number);
+      const table = Pack.tableOf(this.folderFd, number, keysOf);
       if (table) writeDurably(`${this.folder}/${idxName(number)}`, table);
       return table === null;
     });

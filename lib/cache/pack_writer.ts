@@ -1,4 +1,7 @@
-/** Writes one pack: records stream to a temporary file, the table is built in memory. */
+/**
+ * Writes one pack: records and keys stream to temporary files, the slots are built in
+ * memory.
+ */
 import {
   close,
   fsync,
@@ -18,7 +21,9 @@ import type { Codec } from "./codec.ts";
 import { idxName, packName } from "./pack.ts";
 import {
   enter,
+  IDX_HEADER_BYTES,
   idxHeader,
+  KEY_START_BYTES,
   MAX_PACK_RECORDS,
   PACK_HEADER_BYTES,
   packHeader,
@@ -26,6 +31,7 @@ import {
   recordBytesOf,
   recordCrc,
   slotsOf,
+  tableCrc,
 } from "./pack_format.ts";
 import { KEY_BYTES } from "./key.ts";
 import { type Uses, UsesBuilder, usesName } from "./pack_uses.ts";
@@ -33,12 +39,14 @@ import { type Uses, UsesBuilder, usesName } from "./pack_uses.ts";
 /** Temporary files of packs begin so; only the holder of the compaction lock makes any. */
 export const PACK_TEMPORARY = ".tmp-pack-";
 const BUFFER_BYTES = 4 * 1024 * 1024;
+const KEY_BUFFER_BYTES = KEY_BYTES * 8192;
 const FIRST_KEYS = 4096;
 const UNUSED: Uses = { hits: 0, usedMs: 0 };
 
 /** A pack under construction. Not published until {@link publish}. */
 export class PackWriter implements Disposable {
   readonly #fd: number;
+  readonly #idxFd: number;
   readonly #packTemporary: string;
   readonly #idxTemporary: string;
   readonly #usesTemporary: string;
@@ -46,11 +54,14 @@ export class PackWriter implements Disposable {
   readonly #payloadBytes: number;
   readonly #recordBytes: number;
   #filled = 0;
+  readonly #keys = new Uint8Array(KEY_BUFFER_BYTES);
+  #keysFilled = 0;
+  #keysCrc = 0;
   /** The first two words of each key: all that the table needs. */
   #keyStarts = new Uint32Array(FIRST_KEYS * 2);
   readonly #uses = new UsesBuilder();
   #count = 0;
-  #fileOpen = true;
+  #filesOpen = true;
   #published = false;
 
   /**
@@ -71,7 +82,9 @@ export class PackWriter implements Disposable {
     this.#idxTemporary = `${PACK_TEMPORARY}${idxName(number)}`;
     this.#usesTemporary = `${PACK_TEMPORARY}${usesName(number)}`;
     this.#fd = this.#create(this.#packTemporary);
+    this.#idxFd = this.#create(this.#idxTemporary);
     writeAll(this.#fd, new Uint8Array(PACK_HEADER_BYTES));
+    writeAll(this.#idxFd, new Uint8Array(IDX_HEADER_BYTES));
   }
 
   #create(name: string): number {
@@ -93,11 +106,12 @@ export class PackWriter implements Disposable {
     }
     if (this.#filled + this.#recordBytes > this.#buffer.length) this.#drain();
     const at = this.#filled;
-    const end = at + KEY_BYTES + this.#payloadBytes;
+    const end = at + KEY_START_BYTES + this.#payloadBytes;
     const buffer = this.#buffer;
-    buffer.set(key, at);
-    buffer.set(payload, at + KEY_BYTES);
-    const crc = recordCrc(buffer.subarray(at, end));
+    for (let i = 0; i < KEY_START_BYTES; i++) buffer[at + i] = key[i]!;
+    buffer.set(payload, at + KEY_START_BYTES);
+    const second = key[4]! | key[5]! << 8 | key[6]! << 16 | key[7]! << 24;
+    const crc = recordCrc(buffer.subarray(at, end), second >>> 0);
     for (let i = 0; i < 4; i++) buffer[end + i] = crc >>> (8 * i);
     buffer.fill(0, end + 4, at + this.#recordBytes);
     this.#filled += this.#recordBytes;
@@ -116,7 +130,17 @@ export class PackWriter implements Disposable {
       this.#keyStarts[this.#count * 2 + word] = key[i]! | key[i + 1]! << 8 |
         key[i + 2]! << 16 | key[i + 3]! << 24;
     }
+    this.#keys.set(key, this.#keysFilled);
+    this.#keysFilled += KEY_BYTES;
+    if (this.#keysFilled === this.#keys.length) this.#drainKeys();
     this.#count++;
+  }
+
+  #drainKeys(): void {
+    const keys = this.#keys.subarray(0, this.#keysFilled);
+    this.#keysCrc = tableCrc(keys, this.#keysCrc);
+    writeAll(this.#idxFd, keys);
+    this.#keysFilled = 0;
   }
 
   #drain(): void {
@@ -143,9 +167,9 @@ export class PackWriter implements Disposable {
     this.#drain();
     pwriteAll(this.#fd, header, 0);
     fsync(this.#fd, packName(this.number));
-    this.#closeFile();
-    const packCrc = new DataView(header.buffer).getUint32(36, true);
-    this.#writeIdx(packCrc);
+    const view = new DataView(header.buffer);
+    this.#writeIdx(view.getUint32(8, true), view.getUint32(36, true));
+    this.#closeFiles();
     this.#writeUses();
     const { folderFd, number } = this;
     const place = (from: string, to: string) =>
@@ -155,20 +179,19 @@ export class PackWriter implements Disposable {
     this.#published = true;
   }
 
-  #writeIdx(packCrc: number): void {
-    const slots = new Uint32Array(slotsOf(this.#count));
-    const bits = recordBitsOf(this.#count);
-    for (let record = 0; record < this.#count; record++) {
+  #writeIdx(version: number, crc: number): void {
+    const count = this.#count, bits = recordBitsOf(count);
+    const slots = new Uint32Array(slotsOf(count));
+    for (let record = 0; record < count; record++) {
       enter(slots, this.#keyStarts.subarray(record * 2, record * 2 + 2), record, bits);
     }
-    const fd = this.#create(this.#idxTemporary);
-    try {
-      writeAll(fd, idxHeader(slots, this.#count, packCrc));
-      writeAll(fd, new Uint8Array(slots.buffer));
-      fsync(fd, idxName(this.number));
-    } finally {
-      close(fd);
-    }
+    this.#drainKeys();
+    const table = new Uint8Array(slots.buffer);
+    writeAll(this.#idxFd, table);
+    const contentCrc = tableCrc(table, this.#keysCrc);
+    const header = idxHeader({ version, codec: this.codec, count, crc }, contentCrc);
+    pwriteAll(this.#idxFd, header, 0);
+    fsync(this.#idxFd, idxName(this.number));
   }
 
   /** Hints only, so not synced; its name comes before the pack's, as all but that do. */
@@ -182,14 +205,16 @@ export class PackWriter implements Disposable {
     renameAt(this.folderFd, this.#usesTemporary, this.folderFd, usesName(this.number));
   }
 
-  #closeFile(): void {
-    if (this.#fileOpen) close(this.#fd);
-    this.#fileOpen = false;
+  #closeFiles(): void {
+    if (!this.#filesOpen) return;
+    this.#filesOpen = false;
+    close(this.#fd);
+    close(this.#idxFd);
   }
 
   /** Removes what was not published. */
   [Symbol.dispose](): void {
-    this.#closeFile();
+    this.#closeFiles();
     if (this.#published) return;
     for (const name of [this.#packTemporary, this.#idxTemporary, this.#usesTemporary]) {
       try {

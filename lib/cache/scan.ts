@@ -1,7 +1,6 @@
 /** Looking at every vector of a model, packs first, with memory bounded. */
 import { MADV_RANDOM, MADV_SEQUENTIAL } from "../../ffi/memory.ts";
 import { Kernel, KERNEL_BLOCK } from "./kernel.ts";
-import { KEY_BYTES } from "./key.ts";
 import type { Pack } from "./pack.ts";
 import type { TopK } from "./search.ts";
 import type { ModelRoom, Store } from "./store.ts";
@@ -67,14 +66,14 @@ const KERNEL_ERROR = 1e-4;
 const CHUNK_BYTES = 256 * 1024;
 
 function scanBySimd(scan: Scan, pack: Pack): void {
-  const { codec, dimensions, recordBytes } = pack.header;
+  const { codec, dimensions, recordBytes, keyBytes } = pack.header;
   const perChunk = Math.max(1, Math.floor(CHUNK_BYTES / recordBytes));
   const simd = Kernel.create();
   const results = dimensions * 4;
   const source = (results + perChunk * 8 + 15) & ~15;
   simd.reserve(source + perChunk * recordBytes);
   simd.floats.set(scan.query, 0);
-  const numbers = source + KEY_BYTES + NUMBERS_AT[codec.id]!;
+  const numbers = source + keyBytes + NUMBERS_AT[codec.id]!;
   for (let from = 0; from < pack.count; from += perChunk) {
     scan.signal?.throwIfAborted();
     const count = Math.min(perChunk, pack.count - from);

@@ -90,6 +90,31 @@ export class Store {
   }
 
   /**
+   * Looks for a vector in the packs alone, the way of most lookups. False where it has to
+   * be looked for by {@link lookup}.
+   *
+   * @param key as eight words
+   */
+  lookupPacked(
+    room: ModelRoom,
+    key: Uint32Array,
+    into: Float32Array,
+    at: number,
+  ): boolean {
+    this.packs.refresh();
+    const { precision } = this.codec;
+    for (const pack of this.packs.of(room.name)) {
+      const record = pack.find(key);
+      if (record < 0) continue;
+      if (pack.header.codec.precision < precision) return false;
+      if (!pack.read(record, into, at)) return false;
+      pack.uses.note(record);
+      return true;
+    }
+    return false;
+  }
+
+  /**
    * Looks for a vector on the disk: in the packs, then among the loose files. Says why
    * there is none that can be used.
    *

@@ -148,7 +148,10 @@ class Check {
     const suspects = [...this.report.damaged, ...this.report.unfinished];
     const looseDamaged = suspects.filter((key) => loose.readRaw(key) === "damaged");
     loose.remove(looseDamaged);
-    packs.setAside([...packs.broken()]);
+    const keysOf = (start: Uint8Array) => index.keysFrom(start);
+    packs.setAside([...packs.broken()], keysOf);
+    // Before any record is judged: a wrong key makes a sound record look damaged.
+    packs.rebuildTables(packs.all().filter((pack) => !pack.isTableSound()), keysOf);
     this.#dropDamagedRecords();
     const gone = [...this.report.damaged, ...this.report.missing].filter((key) =>
       isKey(key) && !this.store.raw(key)
@@ -172,8 +175,6 @@ class Check {
       if (records.length > 0) doomed.set(pack, records);
     }
     packs.deleteRecords(doomed);
-    const tables = packs.all().filter((pack) => !pack.isTableSound());
-    packs.rebuildTables(tables);
   }
 }
 

@@ -5,8 +5,8 @@
  * holds the hash of the data, so a block keeps its own hash when `chain compact` drops
  * the data. The block's hash is the RFC 6962 leaf hash of the header's bytes.
  */
-import { hash } from "node:crypto";
 import { InputError, OpError } from "../base/errors.ts";
+import { sha256, sha256Hex } from "../base/sha256.ts";
 import { canonicalJson } from "./canonical.ts";
 import { leafHash } from "./merkle.ts";
 
@@ -126,7 +126,7 @@ export function encodeBlock(
     action: content.action,
     who: content.who,
     what: content.what,
-    data_hash: hash("sha256", content.dataText, "hex"),
+    data_hash: sha256Hex(content.dataText),
     previous,
     ...(content.state !== undefined && { state: content.state }),
   };
@@ -162,7 +162,7 @@ export function parseBlock(bytes: Uint8Array): RawBlock {
   const headerBytes = bytes.subarray(PREFIX_BYTES.length, mark === -1 ? end : mark);
   const dataBytes = mark === -1 ? null : bytes.subarray(mark + DATA_MARK.length, end);
   const header = parseHeader(headerBytes);
-  if (dataBytes && hash("sha256", dataBytes, "hex") !== header.data_hash) {
+  if (dataBytes && toHex(sha256(dataBytes)) !== header.data_hash) {
     throw bad("its data does not match its hash");
   }
   return { header, leaf: leafHash(headerBytes), dataBytes };
@@ -234,12 +234,8 @@ function startsWith(bytes: Uint8Array, piece: Uint8Array, at: number): boolean {
 
 function indexOf(bytes: Uint8Array, piece: Uint8Array, from: number): number {
   const first = piece[0]!;
-  for (
-    let at = bytes.indexOf(first, from);
-    at !== -1;
-    at = bytes.indexOf(first, at + 1)
-  ) {
-    if (startsWith(bytes, piece, at)) return at;
+  for (let at = from; at <= bytes.length - piece.length; at++) {
+    if (bytes[at] === first && startsWith(bytes, piece, at)) return at;
   }
   return -1;
 }

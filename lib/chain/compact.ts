@@ -8,7 +8,7 @@ import { InputError } from "../base/errors.ts";
 import { withoutData } from "./block.ts";
 import type { Ledger } from "./ledger.ts";
 import { ChainReader, pause } from "./reader.ts";
-import { compactedTo } from "./verify.ts";
+import { compactedTo } from "./block_fold.ts";
 
 const BLOCKS_PER_TURN = 64;
 

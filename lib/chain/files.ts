@@ -23,6 +23,12 @@ import {
   type UncachedSupport,
   unprobed,
 } from "../../ffi/uncached.ts";
+import {
+  type FileBatch,
+  readNumbered,
+  type StrayNames,
+  strayNames,
+} from "../../ffi/numbered_files.ts";
 import { BLOCK_LIMIT_BYTES } from "./block.ts";
 
 /** The files of one chain: a `@timing` subvolume, or a snapshot of one. */
@@ -105,6 +111,29 @@ export class ChainFiles implements Disposable {
     }
   }
 
+  /**
+   * The files of the blocks `from <= n < to` in order, many at a time, leaving the page
+   * cache as it was.
+   */
+  batches(from: number, to: number): AsyncIterable<FileBatch> {
+    if (from >= to) return none();
+    return readNumbered({
+      folderFd: this.#folderFd(),
+      from,
+      to,
+      suffix: ".json",
+      limitBytes: BLOCK_LIMIT_BYTES + 1,
+    });
+  }
+
+  /** Names in `blocks/` that are no block below `end`. */
+  strayNames(end: number): StrayNames {
+    return withFd(
+      open(this.blocks, O_RDONLY | O_DIRECTORY | O_NOFOLLOW),
+      (fd) => strayNames(fd, ".json", end),
+    );
+  }
+
   /** Creates a block's file; EEXIST where one is there. Not synced. */
   createBlock(number: number, bytes: Uint8Array): void {
     const flags = O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW;
@@ -123,6 +152,8 @@ export class ChainFiles implements Disposable {
     this.#blocksFd = -1;
   }
 }
+
+async function* none(): AsyncGenerator<never> {}
 
 /**
  * Names this boot of this machine on this mounted file system. While it stays the same,

@@ -5,15 +5,7 @@
  *
  * Source: C2SP signed-note, https://c2sp.org/signed-note.
  */
-import {
-  createPrivateKey,
-  createPublicKey,
-  generateKeyPairSync,
-  type KeyObject,
-  randomBytes,
-  sign,
-  verify,
-} from "node:crypto";
+import type { KeyObject } from "node:crypto";
 import { isSysError } from "../../ffi/errno.ts";
 import { fstat } from "../../ffi/stat.ts";
 import { O_NOFOLLOW, O_RDONLY, open, withFd } from "../../ffi/files.ts";
@@ -21,6 +13,7 @@ import { readTextFile } from "../../ffi/directory.ts";
 import { writeDurably } from "../base/durable.ts";
 import { InputError, OpError } from "../base/errors.ts";
 import type { Layout } from "../base/layout.ts";
+import { nodeCrypto } from "../base/node_crypto.ts";
 import { sha256 } from "./merkle.ts";
 
 const ED25519 = 0x01;
@@ -64,15 +57,16 @@ export function hostKey(layout: Layout): HostKey {
     pem = readTextFile(path, KEY_FILE_LIMIT_BYTES);
   } catch (error) {
     if (!isSysError(error, "ENOENT")) throw error;
-    pem = generateKeyPairSync("ed25519").privateKey
+    pem = nodeCrypto().generateKeyPairSync("ed25519").privateKey
       .export({ type: "pkcs8", format: "pem" }).toString();
-    const name = `op-dbus/${randomBytes(6).toString("hex")}`;
-    const made = verifierOf(name, rawPublic(createPublicKey(pem)));
+    const name = `op-dbus/${crypto.getRandomValues(new Uint8Array(6)).toHex()}`;
+    const made = verifierOf(name, rawPublic(nodeCrypto().createPublicKey(pem)));
     // The public half first: a key without its name would sign under another one later.
     writeDurably(publicKeyPath(layout), encoder.encode(made.text + "\n"));
     writeDurably(path, encoder.encode(pem), 0o600);
   }
   const { name } = readVerifierKey(publicKeyPath(layout));
+  const { createPrivateKey, createPublicKey, sign } = nodeCrypto();
   const privateKey = createPrivateKey(pem);
   const key = createPublicKey(pem);
   return {
@@ -116,7 +110,7 @@ export function parseVerifierKey(text: string): VerifierKey {
 
 function publicKeyOf(raw: Uint8Array): KeyObject {
   try {
-    return createPublicKey({
+    return nodeCrypto().createPublicKey({
       key: { kty: "OKP", crv: "Ed25519", x: base64Url(raw.subarray(1)) },
       format: "jwk",
     });
@@ -147,7 +141,7 @@ export function verifySignature(
   bytes: Uint8Array,
   signature: Uint8Array,
 ): boolean {
-  return verify(null, bytes, key.key, signature);
+  return nodeCrypto().verify(null, bytes, key.key, signature);
 }
 
 /** Bytes of standard base64; null when it is none. */

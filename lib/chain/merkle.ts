@@ -4,33 +4,32 @@
  * Source: RFC 6962 section 2.1 (hashes and trees), RFC 9162 sections 2.1.3.2 and 2.1.4.2
  * (how a client checks the proofs).
  */
-import { hash } from "node:crypto";
+import { sha256 } from "../base/sha256.ts";
+
+export { sha256 };
 
 /** Bytes of SHA-256. */
 export const HASH_BYTES = 32;
 
 const LEAF = 0x00, NODE = 0x01;
 
-/** SHA-256. */
-export function sha256(bytes: Uint8Array): Uint8Array {
-  return hash("sha256", bytes, "buffer");
-}
+/** What is hashed is put together here: a new array each time would cost more than SHA-256. */
+const input = new Uint8Array(64 * 1024);
 
 /** Hash of a leaf: SHA-256(0x00 || entry). */
 export function leafHash(entry: Uint8Array): Uint8Array {
-  const input = new Uint8Array(entry.length + 1);
-  input[0] = LEAF;
-  input.set(entry, 1);
-  return sha256(input);
+  const into = entry.length < input.length ? input : new Uint8Array(entry.length + 1);
+  into[0] = LEAF;
+  into.set(entry, 1);
+  return sha256(into.subarray(0, entry.length + 1));
 }
 
 /** Hash of two subtrees: SHA-256(0x01 || left || right). */
 export function nodeHash(left: Uint8Array, right: Uint8Array): Uint8Array {
-  const input = new Uint8Array(1 + 2 * HASH_BYTES);
   input[0] = NODE;
   input.set(left, 1);
   input.set(right, 1 + HASH_BYTES);
-  return sha256(input);
+  return sha256(input.subarray(0, 1 + 2 * HASH_BYTES));
 }
 
 /** Root of the empty tree: SHA-256 of nothing. */

@@ -2,15 +2,13 @@
  * Reading the chain without its lock: what is acknowledged when the reader is made. Reads
  * leave the page cache as they found it.
  */
+import type { FileBatch } from "../../ffi/numbered_files.ts";
 import { OpError } from "../base/errors.ts";
 import { type Block, decodeBlock, type RawBlock } from "./block.ts";
 import { parseBlock } from "./block.ts";
 import { ChainFiles } from "./files.ts";
 import { type Head, readHead } from "./head.ts";
 import { type JournalContent, readJournal } from "./journal.ts";
-
-/** How many blocks are read between two looks at the event loop. */
-const BLOCKS_PER_TURN = 512;
 
 /** The chain as it was at one moment. */
 export class ChainReader implements Disposable {
@@ -55,11 +53,7 @@ export class ChainReader implements Disposable {
   #bytes(number: number): Uint8Array {
     const bytes = number < this.size ? this.files.readBlock(number) : null;
     if (bytes) return bytes;
-    if (number < this.size) {
-      throw new OpError("bad_block", `Cannot read block ${number}: its file is missing`, {
-        hint: "op-dbus chain verify shows every damaged block",
-      });
-    }
+    if (number < this.size) throw missing(number);
     const range = this.size === 0 ? "is empty" : `ends with block ${this.size - 1}`;
     throw new OpError("no_such_block", `No block ${number}: the chain ${range}`, {
       hint: "op-dbus chain list shows what there is",
@@ -74,15 +68,48 @@ export class ChainReader implements Disposable {
    * @param signal ends it early
    */
   async *blocks(from = 0, to = this.size, signal?: AbortSignal): AsyncGenerator<Block> {
-    for (let number = from; number < Math.min(to, this.size); number++) {
-      if ((number - from) % BLOCKS_PER_TURN === 0) await pause(signal);
-      yield this.read(number);
+    for await (const turn of this.turns(from, to, signal)) {
+      for (const [, bytes] of turn) yield decodeBlock(bytes);
+    }
+  }
+
+  /**
+   * The bytes of the blocks' files in order, some hundreds for each turn of the event
+   * loop. They lie in a buffer that the next turn overwrites.
+   *
+   * @param from first number
+   * @param to one past the last
+   * @param signal ends it early
+   * @throws {OpError} `bad_block` where a file is missing
+   */
+  async *turns(
+    from = 0,
+    to = this.size,
+    signal?: AbortSignal,
+  ): AsyncGenerator<Iterable<[number, Uint8Array]>> {
+    for await (const batch of this.files.batches(from, Math.min(to, this.size))) {
+      signal?.throwIfAborted();
+      yield blocksOf(batch);
     }
   }
 
   [Symbol.dispose](): void {
     this.files[Symbol.dispose]();
   }
+}
+
+function* blocksOf(batch: FileBatch): Iterable<[number, Uint8Array]> {
+  for (let at = 0; at < batch.count; at++) {
+    const bytes = batch.bytes(at);
+    if (!bytes) throw missing(batch.first + at);
+    yield [batch.first + at, bytes];
+  }
+}
+
+function missing(number: number): OpError {
+  return new OpError("bad_block", `Cannot read block ${number}: its file is missing`, {
+    hint: "op-dbus chain verify shows every damaged block",
+  });
 }
 
 /** Lets timers and signals have their turn. */

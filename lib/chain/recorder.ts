@@ -6,9 +6,8 @@ import type { RecordedAction, Recorder } from "../base/recorder.ts";
 import { asOpError } from "../base/errors.ts";
 import type { Layout } from "../base/layout.ts";
 import { BlockCache } from "./block_cache.ts";
-import { type Footprinter, Footprints } from "./footprints.ts";
+import type { Footprinter } from "./footprints.ts";
 import { type Appended, Ledger, type LedgerOptions } from "./ledger.ts";
-import { ChainReader } from "./reader.ts";
 import { type DesiredState, keepState, publishState } from "./states.ts";
 import { actingUser } from "./who.ts";
 
@@ -79,6 +78,10 @@ export class ChainRecorder implements Recorder, Disposable {
     const { footprinter } = this.#options;
     if (!footprinter) return;
     await this.#tryAfter("Cannot store the block's vector", async () => {
+      const [{ Footprints }, { ChainReader }] = await Promise.all([
+        import("./footprints.ts"),
+        import("./reader.ts"),
+      ]);
       using reader = new ChainReader(this.layout.timing);
       using footprints = new Footprints(this.layout.chainVectors, footprinter);
       await footprints.catchUp(reader);

@@ -1,9 +1,8 @@
 /** Finding blocks: filters and plain text. */
 import { InputError, OpError } from "../base/errors.ts";
-import { type Block, blockText, decodeBlock } from "./block.ts";
-import { type ChainReader, pause } from "./reader.ts";
+import { type Block, blockText, decodeBlock, parseBlock } from "./block.ts";
+import type { ChainReader } from "./reader.ts";
 
-const BLOCKS_PER_TURN = 512;
 const decoder = new TextDecoder();
 
 /** Which blocks; what is left out does not matter. */
@@ -106,17 +105,17 @@ export async function searchText(
   // Most blocks hold none of the words, which their bytes tell without parsing.
   const plain = words.every((word) => !/["\\\p{Cc}]/u.test(word));
   const [first, last] = range(reader, filter);
-  for (let number = first; number <= last; number++) {
-    if ((number - first) % BLOCKS_PER_TURN === 0) await pause(signal);
-    const bytes = reader.bytes(number);
-    const raw = plain ? decoder.decode(bytes).toLowerCase() : "";
-    if (plain && !words.some((word) => raw.includes(word))) continue;
-    const block = decodeBlock(bytes);
-    if (!matches(block, filter)) continue;
-    const text = blockText(block).toLowerCase();
-    const hits = words.filter((word) => text.includes(word)).length;
-    if (hits > 0) found.push({ block, score: hits / words.length });
-    if (found.length > 4 * limit + 1024) keepBest(found, limit);
+  for await (const turn of reader.turns(first, last + 1, signal)) {
+    for (const [, bytes] of turn) {
+      const raw = plain ? decoder.decode(bytes).toLowerCase() : "";
+      if (plain && !words.some((word) => raw.includes(word))) continue;
+      const block = decodeBlock(bytes);
+      if (!matches(block, filter)) continue;
+      const text = blockText(block).toLowerCase();
+      const hits = words.filter((word) => text.includes(word)).length;
+      if (hits > 0) found.push({ block, score: hits / words.length });
+      if (found.length > 4 * limit + 1024) keepBest(found, limit);
+    }
   }
   return keepBest(found, limit);
 }
@@ -140,9 +139,10 @@ export async function findByPrefix(
   signal?: AbortSignal,
 ): Promise<number> {
   const found: number[] = [];
-  for (let number = 0; number < reader.size; number++) {
-    if (number % BLOCKS_PER_TURN === 0) await pause(signal);
-    if (reader.readRaw(number).leaf.toHex().startsWith(prefix)) found.push(number);
+  for await (const turn of reader.turns(0, reader.size, signal)) {
+    for (const [number, bytes] of turn) {
+      if (parseBlock(bytes).leaf.toHex().startsWith(prefix)) found.push(number);
+    }
   }
   if (found.length === 1) return found[0]!;
   if (found.length > 1) {

@@ -3,28 +3,19 @@
  * checkpoints. It only reads, and reports everything that it finds.
  */
 import { isSysError } from "../../ffi/errno.ts";
-import { listFolder } from "../../ffi/directory.ts";
+import type { StrayNames } from "../../ffi/numbered_files.ts";
 import { OpError } from "../base/errors.ts";
-import { NO_PREVIOUS, parseBlock, withoutData } from "./block.ts";
+import { BlockFold, type ChainFault } from "./block_fold.ts";
 import { type Checkpoint, openCheckpoint, parseNote } from "./checkpoint.ts";
 import { placeOf } from "./files.ts";
 import type { VerifierKey } from "./host_key.ts";
-import type { JournalEntry } from "./journal.ts";
-import { emptyRoot, Frontier, sameHash } from "./merkle.ts";
+import { emptyRoot, sameHash } from "./merkle.ts";
 import { ChainReader, pause } from "./reader.ts";
 
-/** Most faults that are listed; a chain that is rotten throughout has more. */
-const FAULTS_LIMIT = 1000;
-const BLOCKS_PER_TURN = 512;
+export type { ChainFault };
+
 /** How often a journal is looked at whose last line is not whole. */
 const LOOKS = 5;
-
-/** Something that is wrong. */
-export interface ChainFault {
-  /** The block that it is about; null for the chain's own files. */
-  readonly block: number | null;
-  readonly problem: string;
-}
 
 /** What was found. */
 export interface ChainReport {
@@ -50,6 +41,8 @@ export interface VerifyOptions {
   /** The host's key: then the signature of the head's checkpoint is checked too. */
   readonly key?: VerifierKey;
   readonly signal?: AbortSignal;
+  /** Called with every desired state (its hash, hex) that a sound block names. */
+  readonly onState?: (hash: string) => void;
   /** Called now and then. @param done blocks so far @param total of how many */
   readonly onProgress?: (done: number, total: number) => void;
 }
@@ -64,7 +57,7 @@ export async function verifyChain(
   folder: string,
   options: VerifyOptions = {},
 ): Promise<ChainReport> {
-  const check = new Check();
+  const check = new Check(options.onState);
   let reader: ChainReader;
   try {
     reader = await settledReader(folder, options.signal);
@@ -96,40 +89,32 @@ async function settledReader(folder: string, signal?: AbortSignal): Promise<Chai
 
 /** One verification in progress. */
 class Check {
-  readonly #faults: ChainFault[] = [];
+  readonly #fold = new BlockFold();
   readonly #notes: string[] = [];
-  readonly #frontier = new Frontier();
-  #last = NO_PREVIOUS;
-  #compacted = 0;
-  #lastCompacted = -1;
-  #compactedTo = -1;
+
+  constructor(onState?: (hash: string) => void) {
+    this.#fold.onState = onState;
+  }
 
   fault(block: number | null, problem: string): void {
-    if (this.#faults.length < FAULTS_LIMIT) this.#faults.push({ block, problem });
+    this.#fold.fault(block, problem);
   }
 
   /** Files in `blocks/` that are no block of this chain. */
   names(reader: ChainReader): void {
-    const decoder = new TextDecoder();
-    const beyond: number[] = [];
-    let entries: ReturnType<typeof listFolder>;
+    let names: StrayNames;
     try {
-      entries = listFolder(reader.files.blocks);
+      names = reader.files.strayNames(reader.size);
     } catch (error) {
       if (isSysError(error, "ENOENT") && reader.size === 0) return;
       throw error;
     }
-    for (const { name } of entries) {
-      const text = decoder.decode(name);
-      const number = /^(0|[1-9]\d{0,14})\.json$/.exec(text)?.[1];
-      if (text.startsWith(".tmp-")) {
-        this.#notes.push(`${text} in blocks/ was left by a crash`);
-      } else if (number === undefined) {
-        this.fault(null, `blocks/ holds ${JSON.stringify(text)}, which is no block`);
-      } else if (Number(number) >= reader.size) {
-        beyond.push(Number(number));
-      }
+    for (const name of names.strange) {
+      if (name.startsWith(".tmp-")) {
+        this.#notes.push(`${name} in blocks/ was left by a crash`);
+      } else this.fault(null, `blocks/ holds ${JSON.stringify(name)}, which is no block`);
     }
+    const { beyond } = names;
     if (beyond.length > 0) this.#unacknowledged(reader, beyond);
   }
 
@@ -185,18 +170,20 @@ class Check {
       reader.journal?.entries.map((entry) => [entry.number, entry]),
     );
     const milestones = this.#milestones(reader, options.against ?? []);
-    for (let number = 0; number < reader.size; number++) {
-      if (number % BLOCKS_PER_TURN === 0) {
-        options.onProgress?.(number, reader.size);
-        await pause(options.signal);
+    for await (const batch of reader.files.batches(0, reader.size)) {
+      options.signal?.throwIfAborted();
+      options.onProgress?.(batch.first, reader.size);
+      for (let at = 0; at < batch.count; at++) {
+        const number = batch.first + at;
+        this.#fold.add(number, () => batch.bytes(at), journal.get(number));
+        for (const check of milestones.get(number + 1) ?? []) check();
       }
-      this.#block(reader, number, journal.get(number));
-      for (const check of milestones.get(number + 1) ?? []) check(this.#frontier);
     }
     options.onProgress?.(reader.size, reader.size);
-    if (this.#lastCompacted > this.#compactedTo) this.#newerCompaction(reader);
-    if (this.#lastCompacted > this.#compactedTo) {
-      this.fault(this.#lastCompacted, "its data is gone, though nothing compacted it");
+    const fold = this.#fold;
+    if (fold.lastCompacted > fold.compactedTo) this.#newerCompaction(reader);
+    if (fold.lastCompacted > fold.compactedTo) {
+      this.fault(fold.lastCompacted, "its data is gone, though nothing compacted it");
     }
   }
 
@@ -204,62 +191,21 @@ class Check {
   #newerCompaction(reader: ChainReader): void {
     using now = new ChainReader(reader.files.folder);
     for (let number = reader.size; number < now.size; number++) {
-      const { category, action, what } = now.readRaw(number).header;
-      if (category !== "chain" || action !== "compact") continue;
-      this.#compactedTo = Math.max(this.#compactedTo, compactedTo(what));
+      this.#fold.noteCompaction(now.readRaw(number).header);
     }
-  }
-
-  #block(reader: ChainReader, number: number, entry: JournalEntry | undefined): void {
-    const bytes = reader.files.readBlock(number);
-    if (!bytes) {
-      this.fault(number, entry ? "its file is gone; the journal has it" : "it is gone");
-      return this.#skip(entry);
-    }
-    if (entry && !sameBlock(bytes, entry.bytes)) {
-      this.fault(number, "its file differs from the journal");
-    }
-    try {
-      const { header, leaf, dataBytes } = parseBlock(bytes);
-      if (header.number !== number) {
-        this.fault(number, `its file holds block ${header.number}`);
-      }
-      if (header.previous !== this.#last) {
-        this.fault(number, "it does not follow the block before it");
-      }
-      if (!dataBytes) {
-        this.#compacted++;
-        this.#lastCompacted = number;
-      }
-      if (header.category === "chain" && header.action === "compact") {
-        this.#compactedTo = Math.max(this.#compactedTo, compactedTo(header.what));
-      }
-      this.#frontier.append(leaf);
-      this.#last = leaf.toHex();
-    } catch (error) {
-      if (!(error instanceof OpError)) throw error;
-      this.fault(number, error.message);
-      this.#skip(entry);
-    }
-  }
-
-  /** Goes on behind a block that cannot be read, so that later faults show too. */
-  #skip(entry: JournalEntry | undefined): void {
-    const leaf = entry?.leaf ?? new Uint8Array(emptyRoot().length);
-    this.#frontier.append(leaf);
-    this.#last = leaf.toHex();
   }
 
   /** What must be true at which size. */
   #milestones(reader: ChainReader, against: NonNullable<VerifyOptions["against"]>) {
-    const checks = new Map<number, ((frontier: Frontier) => void)[]>();
-    const at = (size: number, check: (frontier: Frontier) => void) => {
+    const checks = new Map<number, (() => void)[]>();
+    const found = this.#fold;
+    const at = (size: number, check: () => void) => {
       if (size === 0) return;
       checks.set(size, [...(checks.get(size) ?? []), check]);
     };
     const { frontier, last } = reader.head;
-    at(frontier.size, (found) => {
-      if (!sameHash(found.root(), frontier.root()) || this.#last !== last) {
+    at(frontier.size, () => {
+      if (!sameHash(found.frontier.root(), frontier.root()) || found.last !== last) {
         this.fault(null, `head.json does not match the first ${frontier.size} blocks`);
       }
     });
@@ -268,8 +214,8 @@ class Check {
         const missing = size - reader.size;
         this.fault(null, `${name} has ${size} blocks: the last ${missing} are gone`);
       }
-      at(size, (found) => {
-        if (!sameHash(found.root(), root)) {
+      at(size, () => {
+        if (!sameHash(found.frontier.root(), root)) {
           this.fault(null, `${name} has another root: its ${size} blocks were rewritten`);
         }
       });
@@ -277,26 +223,15 @@ class Check {
     return checks;
   }
 
-  report(root = this.#frontier.root()): ChainReport {
+  report(root = this.#fold.frontier.root()): ChainReport {
+    const { faults, frontier, compacted } = this.#fold;
     return {
-      ok: this.#faults.length === 0,
-      blocks: this.#frontier.size,
+      ok: faults.length === 0,
+      blocks: frontier.size,
       root: root.toHex(),
-      faults: this.#faults,
+      faults,
       notes: this.#notes,
-      compacted: this.#compacted,
+      compacted,
     };
   }
-}
-
-/** The last block whose data a compaction dropped, from what its block says. */
-export function compactedTo(what: string): number {
-  const match = /^0\.\.(\d{1,15})$/.exec(what);
-  return match ? Number(match[1]) : -1;
-}
-
-function sameBlock(file: Uint8Array, journal: Uint8Array): boolean {
-  const same = (a: Uint8Array, b: Uint8Array) =>
-    a.length === b.length && a.every((byte, at) => byte === b[at]);
-  return same(file, journal) || same(file, withoutData(journal));
 }

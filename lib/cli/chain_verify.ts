@@ -1,6 +1,6 @@
 /** op-dbus chain verify */
 import type { ChainReport } from "../chain/verify.ts";
-import { DifferenceError } from "../base/errors.ts";
+import { DifferenceError, InputError } from "../base/errors.ts";
 import { command } from "./command.ts";
 import type { Context } from "./context.ts";
 import { textFlag, toggle } from "./flags.ts";
@@ -14,6 +14,7 @@ interface VerifyFlags {
   readonly full?: boolean;
   readonly against?: string;
   readonly key?: string;
+  readonly folder?: string;
 }
 
 export const chainVerify = command<VerifyFlags>({
@@ -25,22 +26,25 @@ export const chainVerify = command<VerifyFlags>({
   examples: [
     "op-dbus chain verify",
     "op-dbus chain verify --full --against /mnt/usb/checkpoint",
+    "op-dbus chain verify --folder /mnt/backup/timing/timing@2026-01-31-10:00",
   ],
   flags: {
     full: toggle("Also kept checkpoints and states"),
     against: textFlag("A checkpoint that the chain must extend", "FILE"),
+    folder: textFlag("A snapshot or replica of @timing, instead of the chain", "DIR"),
     key: textFlag("Verifier key that signed it (default: this host's)", "FILE"),
   },
   async run(context, flags) {
     const { requireRoot } = await import("../base/root.ts");
     const { layout } = context;
-    requireRoot(layout.root);
+    if (flags.folder === undefined) requireRoot(layout.root);
+    else await requireChain(flags.folder, flags.full ?? false);
     const bar = progressBar(context.out, "Verifying", 0, "blocks");
     let report: ChainReport;
     try {
       const { verifyChain } = await import("../chain/verify.ts");
       const { verifyEverything } = await import("../chain/verify_full.ts");
-      const key = await hostVerifierKey(context);
+      const key = await verifierKey(context, flags);
       const options = {
         ...(key && { key }),
         against: flags.against ? [await readCheckpoint(context, flags)] : [],
@@ -49,7 +53,7 @@ export const chainVerify = command<VerifyFlags>({
       };
       report = flags.full
         ? await verifyEverything(layout, options)
-        : await verifyChain(layout.timing, options);
+        : await verifyChain(flags.folder ?? layout.timing, options);
     } finally {
       bar.stop();
     }
@@ -63,10 +67,34 @@ export const chainVerify = command<VerifyFlags>({
   },
 });
 
-/** This host's public key; null before the chain began. */
-async function hostVerifierKey({ layout }: Context) {
+/** @throws {InputError} the folder holds no chain, or is asked for more than it holds */
+async function requireChain(folder: string, full: boolean): Promise<void> {
+  if (full) {
+    throw new InputError("bad_usage", "Cannot verify states beside a folder's blocks", {
+      hint: "give --folder without --full",
+    });
+  }
+  const { isFolder, statAt } = await import("../../ffi/stat.ts");
+  const { AT_FDCWD } = await import("../../ffi/files.ts");
+  const { isSysError } = await import("../../ffi/errno.ts");
+  try {
+    if (isFolder(statAt(AT_FDCWD, `${folder}/blocks`))) return;
+  } catch (error) {
+    if (!isSysError(error, "ENOENT") && !isSysError(error, "ENOTDIR")) throw error;
+  }
+  throw new InputError("no_chain", `Cannot verify ${folder}: it holds no blocks/`, {
+    hint: "name a snapshot or replica of @timing",
+  });
+}
+
+/**
+ * The key that signs the chain: this host's, null before the chain began. A folder may
+ * be another host's chain: only a key that was named counts.
+ */
+async function verifierKey({ layout }: Context, { folder, key }: VerifyFlags) {
   const { publicKeyPath, readVerifierKey } = await import("../chain/host_key.ts");
   const { isSysError } = await import("../../ffi/errno.ts");
+  if (folder !== undefined) return key === undefined ? null : readVerifierKey(key);
   try {
     return readVerifierKey(publicKeyPath(layout));
   } catch (error) {

@@ -36,6 +36,13 @@ export class Context {
     return this.#config ??= this.load();
   }
 
+  /** The same run under other settings; what it opens is closed with this one. */
+  with(config: Config): Context {
+    const other = new Context(this.flags, this.signal, () => config);
+    this.onClose(() => other.close());
+    return other;
+  }
+
   /** Where things are. */
   get layout(): Layout {
     return new Layout(this.config.get("root"));

@@ -9,62 +9,84 @@ const DEFAULT_KEEP = 3;
 
 interface ActivateFlags {
   readonly allowUnsigned?: boolean;
+  readonly dryRun?: boolean;
+  readonly yes?: boolean;
   readonly wait?: number;
 }
 
 /** `op-dbus plugin activate` */
 export const activate = command<ActivateFlags, [string]>({
   brief: "Make a version live that is here already",
-  examples: ["op-dbus plugin activate lxc@1.2.0"],
+  description:
+    "What was live becomes what `rollback` goes back to, in place of what was.",
+  examples: ["op-dbus plugin activate lxc@1.2.0 --yes"],
   flags: {
     allowUnsigned: toggle("Also a snapshot that op-dbus did not verify itself"),
+    dryRun: DRY_RUN,
+    yes: YES,
     wait: WAIT,
   },
   positional: { kind: "tuple", parameters: [argument("Version", "NAME@VERSION")] },
   async run(context, flags, text) {
     const { InputError } = await import("../base/errors.ts");
     const { parseNameVersion } = await import("../plugin/names.ts");
-    const { activateVersion } = await import("../plugin/manage.ts");
+    const { activateVersion, planActivation } = await import("../plugin/manage.ts");
     const version = parseNameVersion(text);
     if (!version) {
       throw new InputError("usage", `Not NAME@VERSION: ${JSON.stringify(text)}`, {
         hint: "see the versions with: op-dbus plugin show NAME",
       });
     }
-    const done = await inWorkplace(
-      context,
-      flags.wait,
-      (place) => activateVersion(place, version, flags.allowUnsigned),
-    );
-    tellMerge(context, version.name, done);
-    context.out.result(
-      { ...version, from: done.from, ...mergeJson(done) },
-      () => `${version.name}@${version.version} is live`,
-    );
+    const dryRun = flags.dryRun ?? false, shown = `${version.name}@${version.version}`;
+    await inWorkplace(context, flags.wait, async (place) => {
+      const from = planActivation(place, version, flags.allowUnsigned);
+      const what = `make ${shown} live${from === null ? "" : ` in place of ${from}`}`;
+      if (dryRun) {
+        const plan = { dry_run: true, ...version, from };
+        return context.out.result(plan, () => `Would ${what}`);
+      }
+      await confirm(context, `M${what.slice(1)}`, flags.yes ?? false);
+      const done = await activateVersion(place, version, flags.allowUnsigned);
+      tellMerge(context, version.name, done);
+      context.out.result(
+        { dry_run: false, ...version, from: done.from, ...mergeJson(done) },
+        () => `${shown} is live`,
+      );
+    });
   },
 });
 
+type RollbackFlags = Omit<ActivateFlags, "allowUnsigned">;
+
 /** `op-dbus plugin rollback` */
-export const rollback = command<{ wait?: number }, [string]>({
+export const rollback = command<RollbackFlags, [string]>({
   brief: "Go back to what was live before, with its state of that time",
   description: "Twice is forth again: nothing is lost.",
-  examples: ["op-dbus plugin rollback lxc"],
-  flags: { wait: WAIT },
+  examples: [
+    "op-dbus plugin rollback lxc --dry-run",
+    "op-dbus plugin rollback lxc --yes",
+  ],
+  flags: { dryRun: DRY_RUN, yes: YES, wait: WAIT },
   positional: { kind: "tuple", parameters: [argument("Plugin", "NAME")] },
   async run(context, flags, name) {
-    const { rollbackPlugin } = await import("../plugin/manage.ts");
+    const { planRollback, rollbackPlugin } = await import("../plugin/manage.ts");
     const { requirePluginName } = await import("../plugin/names.ts");
     requirePluginName(name);
-    const done = await inWorkplace(
-      context,
-      flags.wait,
-      (place) => rollbackPlugin(place, name),
-    );
-    const to = done.record.subject;
-    context.out.result(
-      { name, from: done.from, to: to.slice(name.length + 1) },
-      () => `${to} is live again`,
-    );
+    const dryRun = flags.dryRun ?? false;
+    await inWorkplace(context, flags.wait, async (place) => {
+      const planned = planRollback(place, name), to = planned.record.subject;
+      const { from } = planned;
+      const what = `go back to ${to}, with its state of that time` +
+        (from === null ? "" : `; ${from} and its state are kept beside it`);
+      if (!dryRun) {
+        await confirm(context, `G${what.slice(1)}`, flags.yes ?? false);
+        await rollbackPlugin(place, planned);
+      }
+      context.out.result(
+        { dry_run: dryRun, name, from, to: to.slice(name.length + 1) },
+        () => dryRun ? `Would ${what}` : `${to} is live again`,
+      );
+    });
   },
 });
 

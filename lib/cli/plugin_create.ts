@@ -47,7 +47,8 @@ export const create = command<CreateFlags, [string]>({
       ...(flags.interface !== undefined && { interface: flags.interface }),
       ...(author !== undefined && { author }),
     });
-    const { report, left } = made;
+    const { report, left, exampleProblem } = made;
+    if (exampleProblem !== null) context.out.note(`No new example: ${exampleProblem}`);
     context.out.result({ name, ...made }, () => {
       const changes = made.created ? [] : [
         ...report.added.map((table) => `  added: ${table}`),

@@ -6,6 +6,7 @@ import { DRY_RUN, toggle, YES } from "./flags.ts";
 import {
   changeJson,
   changeLine,
+  importInstall,
   installContext,
   type InstallFlags,
   inWorkplace,
@@ -48,7 +49,7 @@ export const install = command<Flags, string[]>({
     parameter: { brief: "What to install", placeholder: "WHAT", parse: String },
   },
   async run(context, flags, ...what) {
-    const { installPlugins } = await import("../plugin/install.ts");
+    const { installPlugins } = await importInstall();
     const { parseRequest } = await import("../plugin/request.ts");
     const { locked, wanted } = await lockedRequests(context, flags, what);
     const requests = wanted.map((text) => parseRequest(text, Deno.cwd()));
@@ -97,7 +98,7 @@ export const upgrade = command<UpgradeFlags, string[]>({
     parameter: { brief: "Plugins; none for all", placeholder: "NAME", parse: String },
   },
   async run(context, flags, ...names) {
-    const { upgradePlugins } = await import("../plugin/install.ts");
+    const { upgradePlugins } = await importInstall();
     const tell = teller(context, flags);
     const done = await inWorkplace(
       context,

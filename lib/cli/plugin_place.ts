@@ -45,6 +45,29 @@ export async function openTrust(context: Context) {
   };
 }
 
+/**
+ * Everything that an install imports, asked for at once: reading one module and compiling
+ * another overlap, where each import on its way would wait for its own file.
+ */
+export async function importInstall() {
+  const [install] = await Promise.all([
+    import("../plugin/install.ts"),
+    import("node:zlib"),
+    import("../plugin/workplace.ts"),
+    import("../chain/recorder.ts"),
+    import("../plugin/trust_store.ts"),
+    import("../plugin/repositories.ts"),
+    import("../plugin/catalog.ts"),
+    import("../plugin/requirements.ts"),
+    import("../plugin/request.ts"),
+    import("../stream/contents.ts"),
+    import("../base/root.ts"),
+    import("./confirm.ts"),
+    import("./progress.ts"),
+  ]);
+  return install;
+}
+
 /** Flags of install and upgrade. */
 export interface InstallFlags {
   readonly allowUnsigned?: boolean;

@@ -1,15 +1,27 @@
 /** op-dbus serve */
+import type { Config } from "../base/config.ts";
 import type { Level } from "../daemon/serve.ts";
 import { command } from "./command.ts";
 import type { Context } from "./context.ts";
 import { textFlag } from "./flags.ts";
-import { BUILTIN, openEmbedder } from "./open_embedder.ts";
+import {
+  BUILTIN,
+  EMBEDDER_FLAGS,
+  type EmbedderFlags,
+  openEmbedder,
+} from "./open_embedder.ts";
 
-interface ServeFlags {
+interface ServeFlags extends EmbedderFlags {
   readonly socket?: string;
   readonly listen?: string;
   readonly token?: string;
   readonly dbus?: string;
+}
+
+/** What the signals act on. */
+interface Running {
+  reload(): Promise<void>;
+  stop(): Promise<void>;
 }
 
 /** Syslog's numbers, which journald takes from `<N>` at a line's start. */
@@ -27,30 +39,43 @@ export const serve = command<ServeFlags>({
     "TCP: loopback, or any address when clients must send a token. / is a page to look\n" +
     "at, /metrics is for Prometheus. SIGHUP reads the configuration again, SIGTERM ends\n" +
     "after the requests under way. Snapshots and upkeep run on the schedule.",
-  examples: ["op-dbus serve", "op-dbus serve --listen 127.0.0.1:8080"],
+  examples: [
+    "op-dbus serve",
+    "op-dbus serve --model minilm --listen 127.0.0.1:8080",
+  ],
   flags: {
     socket: textFlag("Unix socket (default: serve.socket)", "PATH"),
     listen: textFlag("TCP address too, such as 127.0.0.1:8080", "ADDRESS"),
     token: textFlag("File with the token that clients must send", "FILE"),
     dbus: textFlag("Offer org.opdbus1 on this bus: system or session", "BUS"),
+    ...EMBEDDER_FLAGS,
+    model: textFlag("Model of requests that name none (default: embed.model)", "NAME"),
   },
   async run(context, flags) {
     const { Service } = await import("../daemon/serve.ts");
     const { loadSettings } = await import("./settings.ts");
-    const given = { socket: flags.socket, listen: flags.listen, dbus: flags.dbus };
-    const set = Object.entries({ ...given, token_file: flags.token })
+    const given = {
+      "serve.socket": flags.socket,
+      "serve.listen": flags.listen,
+      "serve.dbus": flags.dbus,
+      "serve.token_file": flags.token,
+      "embed.model": flags.model,
+      "embed.device": flags.device,
+    };
+    const set = Object.entries(given)
       .filter(([, value]) => value !== undefined)
-      .map(([key, value]) => `serve.${key}=${value}`);
+      .map(([key, value]) => `${key}=${value}`);
     const settings = { ...context.flags, set: [...context.flags.set ?? [], ...set] };
     context.releaseSignals();
-    const service = await Service.start({
-      layout: context.layout,
-      models: await modelSource(context),
-      log: logTo(context),
-      env: (name) => Deno.env.get(name),
-      config: () => loadSettings(settings),
-    });
-    await untilStopped(service);
+    await untilStopped(() =>
+      Service.start({
+        layout: context.layout,
+        models: (config) => modelSource(context, config),
+        log: logTo(context),
+        env: (name) => Deno.env.get(name),
+        config: () => loadSettings(settings),
+      })
+    );
   },
 });
 
@@ -73,31 +98,37 @@ function logTo(context: Context) {
   };
 }
 
-async function modelSource(context: Context) {
+/** The models of this host, run as a configuration says. */
+async function modelSource(context: Context, config: Config) {
   const { listModels } = await import("../embed/model/store.ts");
   const { chosenModel } = await import("./open_embedder.ts");
+  const now = context.with(config);
   return {
-    defaultName: await chosenModel(context),
-    names: () => [BUILTIN, ...listModels(context.layout).map(({ name }) => name)],
-    open: (name: string) => openEmbedder(context, { model: name }),
+    defaultName: await chosenModel(now),
+    names: () => [BUILTIN, ...listModels(now.layout).map(({ name }) => name)],
+    open: (name: string) => openEmbedder(now, { model: name }),
   };
 }
 
-/** SIGTERM and SIGINT end it, SIGHUP reloads. */
-async function untilStopped(
-  service: { reload(): void; stop(): Promise<void> },
-): Promise<void> {
-  const { promise, resolve } = Promise.withResolvers<void>();
-  const reload = () => service.reload();
+/** SIGTERM and SIGINT end it, SIGHUP reloads; also while it starts. */
+async function untilStopped(start: () => Promise<Running>): Promise<void> {
+  const { promise: ended, resolve: end } = Promise.withResolvers<void>();
+  let service: Running | undefined, again = false;
+  const reload = () => {
+    if (service) void service.reload();
+    else again = true;
+  };
   Deno.addSignalListener("SIGHUP", reload);
-  Deno.addSignalListener("SIGTERM", resolve);
-  Deno.addSignalListener("SIGINT", resolve);
+  Deno.addSignalListener("SIGTERM", end);
+  Deno.addSignalListener("SIGINT", end);
   try {
-    await promise;
+    service = await start();
+    if (again) await service.reload();
+    await ended;
     await service.stop();
   } finally {
     Deno.removeSignalListener("SIGHUP", reload);
-    Deno.removeSignalListener("SIGTERM", resolve);
-    Deno.removeSignalListener("SIGINT", resolve);
+    Deno.removeSignalListener("SIGTERM", end);
+    Deno.removeSignalListener("SIGINT", end);
   }
 }

@@ -5,6 +5,7 @@ import { argument, DRY_RUN, toggle, YES } from "./flags.ts";
 import {
   findTargetFor,
   FOLDER,
+  lazyRecorder,
   lockOptions,
   TARGET,
   type TargetFlag,
@@ -80,16 +81,25 @@ const remove = command<DeleteFlags, string[]>({
         ...lockOptions(context, flags.wait),
         ...(flags.force && { force: true }),
       };
+    const recorder = lazyRecorder(context);
     const work = await Promise.all(names.map(async (name) => {
       if (folder !== undefined) {
         return {
           path: `${folder}/${name}`,
-          run: () => deleteReceived(folder, name, flags.force),
+          run: async () => await deleteReceived(folder, name, flags.force),
         };
       }
       const target = await findTargetFor(context, flags, name);
       const { path } = findSnapshot(target, name);
-      return { path, run: () => deleteSnapshot(target, name, options) };
+      return {
+        path,
+        run: async () => {
+          await deleteSnapshot(target, name, options);
+          const data = { target: target.name, path };
+          const action = { category: "snapshot", action: "delete", subject: name, data };
+          await recorder.record(action);
+        },
+      };
     }));
     const paths = work.map(({ path }) => path);
     if (!flags.dryRun) {

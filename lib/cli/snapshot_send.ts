@@ -27,13 +27,15 @@ export const TO = {
   placeholder: "PLACE",
   variadic: true,
 } as const;
-export const LIMIT = sizeFlag("Bytes per second at most");
+export const LIMIT = sizeFlag("Bytes per second at most (0: as fast as it goes)");
 export const REMOTE_COMMAND = textFlag(
   "The command over there (sudo -n op-dbus)",
   "COMMAND",
 );
 export const FULL = toggle("In full, although both sides have one in common");
-export const NO_VERIFY = toggle("Do not compare the contents afterwards");
+export const NO_VERIFY = toggle(
+  "Do not compare contents afterwards (plain btrfs over ssh is read back for it)",
+);
 
 interface SendFlags extends TargetFlag {
   readonly to: readonly string[];
@@ -51,7 +53,8 @@ export const send = command<SendFlags, [string]>({
   brief: "Send a snapshot, and what the other side lacks before it",
   description:
     "As differences to the newest snapshot that both sides have, else in full. " +
-    "Over ssh the other side is op-dbus or plain btrfs receive. A file whose name ends " +
+    "Over ssh the other side is op-dbus or plain btrfs receive; what that received is " +
+    "read back in full to compare it, unless --skip-verify. A file whose name ends " +
     "in .zst is compressed; an interrupted one is continued.",
   examples: [
     "op-dbus snapshot send cache@2025-01-15-10:00 --to /mnt/backup",
@@ -227,7 +230,7 @@ async function sendToStdout(
   const { paced } = await import("../snapshot/pace.ts");
   const parent = await parentPath(target, flags);
   const options = { ...(parent !== undefined && { parent }), signal: context.signal };
-  if (flags.limit === undefined) return await sendToFd(found.path, 1, options);
+  if (!flags.limit) return await sendToFd(found.path, 1, options);
   const chunks = sendChunks(found.path, options);
   for await (
     const chunk of paced(chunks, { limit: flags.limit, signal: context.signal })

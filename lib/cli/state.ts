@@ -56,7 +56,11 @@ export const query = command<QueryFlags>({
     for (const [name, reason] of flags.plugin === undefined ? place.unusable : []) {
       out.warn(`${name}: ${reason}`);
     }
-    for (const { plugin, error } of failed) out.warn(`${plugin}: ${error!.message}`);
+    // A part is better than nothing, but a script must see that it is a part.
+    const ends = failed.length > 0 && (flags.plugin !== undefined || good.length === 0);
+    for (const { plugin, error } of ends ? failed.slice(1) : failed) {
+      out.warn(`${plugin}: ${error!.message}`);
+    }
     const document = {
       version: 1,
       plugins: Object.fromEntries(good.map(({ plugin, states }) => [plugin, states])),
@@ -69,10 +73,7 @@ export const query = command<QueryFlags>({
       }).join("\n"));
     const trips = await place.buses.roundTrips();
     out.debug(`${trips} round trips, ${results.filter((r) => r.cached).length} cached`);
-    // A part is better than nothing, but a script must see that it is a part.
-    if (failed.length > 0 && (flags.plugin !== undefined || good.length === 0)) {
-      throw failed[0]!.error!;
-    }
+    if (ends) throw failed[0]!.error!;
   },
 });
 

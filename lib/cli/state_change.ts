@@ -63,7 +63,12 @@ function stateRecorder(context: Context): StateRecorder {
   };
 }
 
-function report({ out }: Context, result: ApplyResult, dryRun: boolean): void {
+function report(
+  { out }: Context,
+  result: ApplyResult,
+  dryRun: boolean,
+  leftOut?: readonly string[],
+): void {
   const { plan, applied, skipped, checkpoint, confirmed } = result;
   const value = {
     applied,
@@ -72,6 +77,7 @@ function report({ out }: Context, result: ApplyResult, dryRun: boolean): void {
     confirmed,
     dry_run: dryRun,
     changes: plan.changes,
+    ...(leftOut && { left_out: leftOut }),
   };
   out.result(value, () => {
     if (dryRun || plan.changes.length === 0) return planText(out, plan);
@@ -180,7 +186,17 @@ export const rollback = command<RollbackFlags>({
         await blocksAfter(context, toBlock),
         options,
       );
-    report(context, result, flags.dryRun ?? false);
+    if (result.leftOut.length > 0) {
+      context.out.warn(`not brought back, or not exactly: ${result.leftOut.join("; ")}`);
+    }
+    report(context, result, flags.dryRun ?? false, result.leftOut);
+    const missing = result.plan.changes.filter(({ action }) => action === "unknown");
+    if (missing.length === 0) return;
+    const what = missing.map(({ id, reason }) => `${id} (${reason})`).join("; ");
+    const { OpError } = await import("../base/errors.ts");
+    throw new OpError("rolled_back_in_part", `Cannot bring back ${what}`, {
+      hint: "everything else is as it was; see above",
+    });
   },
 });
 

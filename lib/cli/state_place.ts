@@ -108,9 +108,12 @@ export function summary({ changes }: Plan): string {
     changes.filter((change) => change.action === action).length;
   const unknown = count("unknown");
   const asking = changes.filter(({ confirm }) => confirm).length;
+  const final =
+    changes.filter(({ undo, undo_note }) => !undo && undo_note !== null).length;
   return `Plan: ${count("create")} to create, ${count("modify")} to modify, ` +
     `${count("delete")} to delete${unknown > 0 ? `, ${unknown} unknown` : ""}` +
-    `${asking > 0 ? `; ${asking} to confirm` : ""}`;
+    `${asking > 0 ? `; ${asking} to confirm` : ""}` +
+    `${final > 0 ? `; ${final} cannot be undone` : ""}`;
 }
 
 function changeLines(out: Output, change: Change): string[] {
@@ -125,7 +128,9 @@ function changeLines(out: Output, change: Change): string[] {
   const marks = [
     safe ? "safe" : "unsafe",
     ...(change.confirm ? ["asks"] : []),
-    ...(undo_note !== null ? [`cannot be undone exactly: ${undo_note}`] : []),
+    ...(undo_note !== null
+      ? [`cannot be undone${change.undo ? " exactly" : ""}: ${undo_note}`]
+      : []),
   ];
   return [head + values, out.style("dim", `${made}  [${printable(marks.join("; "))}]`)];
 }
@@ -160,5 +165,6 @@ export function gate(context: Context, yes: boolean) {
       ? "1 change that is"
       : `${asking.length} changes that are`;
     await confirm(context, `Make ${plural} not known to be safe`, yes);
+    return !yes;
   };
 }

@@ -1,85 +1,104 @@
 /** `org.opdbus1` on a message bus: the service for programs that speak D-Bus. */
 import { asOpError, OpError } from "../base/errors.ts";
+import { VERSION } from "../base/version.ts";
 import { Bus } from "../dbus/bus.ts";
 import type { Message } from "../dbus/message.ts";
 import type { Json } from "../dbus/value.ts";
+import {
+  ANYWHERE,
+  BUS_NAME,
+  INTERFACE,
+  type Interfaces,
+  introspection,
+  OBJECT_PATH,
+  type Property,
+  SIGNALS,
+  signatureOf,
+  standardInterfaces,
+} from "./dbus_interface.ts";
 import { chainOf, pluginsOf } from "./overview.ts";
 import type { Service } from "./serve.ts";
-import { VERSION } from "../base/version.ts";
 
-export const BUS_NAME = "org.opdbus1";
-export const OBJECT_PATH = "/org/opdbus1";
-const INTERFACE = "org.opdbus1.Manager";
-const PROPERTIES = "org.freedesktop.DBus.Properties";
 const ERROR_PREFIX = "org.opdbus1.Error.";
+const STANDARD_ERROR = "org.freedesktop.DBus.Error.";
 /** Texts of one call: a message of the bus holds 128 MiB at most. */
 const TEXTS_LIMIT = 1024;
 const DO_NOT_QUEUE = 4;
 const PRIMARY_OWNER = 1;
 
-/** What other programs see. */
-export const INTROSPECTION =
-  `<!DOCTYPE node PUBLIC "-//freedesktop//DTD D-BUS Object Introspection 1.0//EN"
- "http://www.freedesktop.org/standards/dbus/1.0/introspect.dtd">
-<node>
-  <interface name="${INTERFACE}">
-    <method name="Embed">
-      <arg name="texts" type="as" direction="in"/>
-      <arg name="model" type="s" direction="in"/>
-      <arg name="vectors" type="aad" direction="out"/>
-    </method>
-    <method name="Query">
-      <arg name="plugin" type="s" direction="in"/>
-      <arg name="state_json" type="s" direction="out"/>
-    </method>
-    <method name="Plan">
-      <arg name="state_json" type="s" direction="in"/>
-      <arg name="plan_json" type="s" direction="out"/>
-    </method>
-    <method name="ListPlugins">
-      <arg name="plugins" type="a(sss)" direction="out"/>
-    </method>
-    <method name="Snapshot">
-      <arg name="target" type="s" direction="in"/>
-      <arg name="path" type="s" direction="out"/>
-    </method>
-    <property name="Version" type="s" access="read"/>
-    <property name="Entries" type="t" access="read"/>
-    <property name="ChainHeight" type="t" access="read"/>
-    <signal name="PluginsChanged"/>
-    <signal name="SnapshotCreated"><arg name="target" type="s"/><arg name="path" type="s"/></signal>
-  </interface>
-  <interface name="${PROPERTIES}">
-    <method name="Get">
-      <arg name="interface" type="s" direction="in"/>
-      <arg name="name" type="s" direction="in"/>
-      <arg name="value" type="v" direction="out"/>
-    </method>
-    <method name="GetAll">
-      <arg name="interface" type="s" direction="in"/>
-      <arg name="values" type="a{sv}" direction="out"/>
-    </method>
-    <signal name="PropertiesChanged">
-      <arg name="interface" type="s"/>
-      <arg name="changed" type="a{sv}"/>
-      <arg name="invalidated" type="as"/>
-    </signal>
-  </interface>
-  <interface name="org.freedesktop.DBus.Introspectable">
-    <method name="Introspect"><arg name="xml" type="s" direction="out"/></method>
-  </interface>
-  <interface name="org.freedesktop.DBus.Peer">
-    <method name="Ping"/>
-  </interface>
-</node>`;
+const TOO_LARGE = {
+  errorName: `${STANDARD_ERROR}LimitsExceeded`,
+  signature: "s",
+  body: ["The answer does not fit into a message; ask for less at once"],
+};
 
-interface Answer {
-  readonly signature: string;
-  readonly body: readonly Json[];
+/** An error that the D-Bus specification names. */
+class StandardError extends Error {
+  constructor(override readonly name: string, message: string) {
+    super(message);
+  }
 }
-const NOTHING: Answer = { signature: "", body: [] };
 
-class UnknownMethod extends Error {}
+const PROPERTIES_OFFERED: Readonly<Record<string, Property<DbusService>>> = {
+  Version: { type: "s", emits: "const", read: () => VERSION },
+  Entries: {
+    type: "t",
+    emits: "false",
+    read: ({ service }) => service.cache.stats().entries,
+  },
+  ChainHeight: {
+    type: "t",
+    emits: "false",
+    read: ({ service }) => chainOf(service.options.layout).size,
+  },
+};
+
+const INTERFACES: Interfaces<DbusService> = {
+  [INTERFACE]: {
+    Embed: {
+      in: [["texts", "as"], ["model", "s"]],
+      out: [["vectors", "aad"]],
+      run: (self, [texts, model]) => self.embed(texts as string[], String(model)),
+    },
+    Query: {
+      in: [["plugin", "s"]],
+      out: [["state_json", "s"]],
+      run: async ({ service, signal }, [plugin]) => {
+        const { queryJson } = await import("./state_calls.ts");
+        return [await queryJson(service.options.layout, String(plugin), signal)];
+      },
+    },
+    Plan: {
+      in: [["state_json", "s"]],
+      out: [["plan_json", "s"]],
+      run: async ({ service, signal }, [state]) => {
+        const { planJson } = await import("./state_calls.ts");
+        return [await planJson(service.options.layout, String(state), signal)];
+      },
+    },
+    ListPlugins: {
+      in: [],
+      out: [["plugins", "a(sss)"]],
+      run: ({ service }) => [
+        pluginsOf(service.options.layout)
+          .map(({ name, version, problem }) => [name, version ?? "", problem ?? ""]),
+      ],
+    },
+    Snapshot: {
+      in: [["target", "s"]],
+      out: [["path", "s"]],
+      run: (self, [target]) => self.snapshot(String(target)),
+    },
+  },
+  ...standardInterfaces<DbusService>(
+    PROPERTIES_OFFERED,
+    () => INTROSPECTION,
+    (what) => new StandardError("UnknownProperty", `There is no property ${what}`),
+  ),
+};
+
+/** What other programs see. */
+export const INTROSPECTION: string = introspection(INTERFACES, PROPERTIES_OFFERED);
 
 /** The offered object. */
 export class DbusService implements AsyncDisposable {
@@ -97,168 +116,116 @@ export class DbusService implements AsyncDisposable {
     const offered = new DbusService(bus, service);
     bus.handleCalls((call) => void offered.#serve(call));
     try {
-      await offered.#takeName();
+      const answer = await bus.driver("RequestName", "su", [BUS_NAME, DO_NOT_QUEUE]);
+      if (answer !== PRIMARY_OWNER) {
+        const message = `Cannot offer ${BUS_NAME}: another program has it`;
+        const hint = "is another op-dbus serving? op-dbus status tells";
+        throw new OpError("name_taken", message, { hint });
+      }
+      return offered;
     } catch (error) {
       await bus[Symbol.asyncDispose]();
       throw error;
     }
-    service.onPlugins = () =>
-      bus.emit({ path: OBJECT_PATH, interface: INTERFACE, member: "PluginsChanged" });
-    return offered;
   }
 
-  async #takeName(): Promise<void> {
-    const reply = await this.bus.call({
-      destination: "org.freedesktop.DBus",
-      path: "/org/freedesktop/DBus",
-      interface: "org.freedesktop.DBus",
-      member: "RequestName",
-      signature: "su",
-      args: [BUS_NAME, DO_NOT_QUEUE],
-    });
-    if (reply.values[0] !== PRIMARY_OWNER) {
-      throw new OpError(
-        "name_taken",
-        `Cannot offer ${BUS_NAME}: another program has it`,
-        {
-          hint: "is another op-dbus serving? op-dbus status tells",
-        },
-      );
-    }
+  /** Ends what calls are doing when the service stops. */
+  get signal(): AbortSignal {
+    return this.#stop.signal;
   }
 
   async #serve(call: Message): Promise<void> {
-    try {
-      this.bus.reply(call, await this.#answer(call));
-    } catch (error) {
-      if (error instanceof UnknownMethod) {
-        this.bus.reply(call, {
-          errorName: "org.freedesktop.DBus.Error.UnknownMethod",
-          signature: "s",
-          body: [`There is no ${call.interface ?? ""}.${call.member ?? ""}`],
-        });
-        return;
+    const answer = await this.#answer(call).catch(asError);
+    for (const attempt of [answer, TOO_LARGE]) {
+      try {
+        return this.bus.reply(call, attempt);
+      } catch (error) {
+        // The bus went away meanwhile, or the answer does not fit into a message.
+        const { message } = asOpError(error, `Cannot answer ${call.member}`);
+        this.service.options.log("warning", message);
+        if (this.bus.closedBecause !== null) return;
       }
-      const { code, message } = asOpError(error);
-      const name = code.replace(/(?:^|_)([a-z])/g, (_, letter) => letter.toUpperCase());
-      this.bus.reply(call, {
-        errorName: ERROR_PREFIX + name,
-        signature: "s",
-        body: [message],
-      });
     }
   }
 
-  #answer(call: Message): Answer | Promise<Answer> {
-    const args = call.body ?? [];
-    const own = call.interface === undefined || call.interface === INTERFACE;
-    const signature = call.signature ?? "";
-    switch (`${call.member}(${signature})`) {
-      case "Introspect()":
-        return { signature: "s", body: [INTROSPECTION] };
-      case "Ping()":
-        return NOTHING;
-      case "Get(ss)":
-        return this.#get(String(args[0]), String(args[1]));
-      case "GetAll(s)":
-        return {
-          signature: "a{sv}",
-          body: [args[0] === INTERFACE ? this.#properties() : {}],
-        };
+  async #answer(call: Message): Promise<Partial<Message>> {
+    const { member = "", signature = "" } = call;
+    // A call may leave the interface out; then the first that has the method answers.
+    const names = call.interface ? [call.interface] : Object.keys(INTERFACES);
+    const from = names.find((name) => Object.hasOwn(INTERFACES[name] ?? {}, member));
+    if (from === undefined) {
+      const what = `${call.interface ?? "any interface"}.${member}`;
+      throw new StandardError("UnknownMethod", `There is no ${what}`);
     }
-    if (!own || call.path !== OBJECT_PATH) throw new UnknownMethod();
-    switch (`${call.member}(${signature})`) {
-      case "Embed(ass)":
-        return this.#embed(args[0] as string[], String(args[1]));
-      case "Query(s)":
-        return this.#query(String(args[0]));
-      case "Plan(s)":
-        return this.#plan(String(args[0]));
-      case "ListPlugins()":
-        return this.#plugins();
-      case "Snapshot(s)":
-        return this.#snapshot(String(args[0]));
+    if (!ANYWHERE.has(from) && call.path !== OBJECT_PATH) {
+      throw new StandardError("UnknownObject", `There is nothing at ${call.path}`);
     }
-    throw new UnknownMethod();
+    const method = INTERFACES[from]![member]!;
+    const wanted = signatureOf(method.in);
+    if (signature !== wanted) {
+      const message = `${member} takes (${wanted}), it got (${signature})`;
+      throw new StandardError("InvalidArgs", message);
+    }
+    const body = await method.run(this, call.body ?? [], call.path ?? "");
+    return { signature: signatureOf(method.out), body };
   }
 
-  #properties(): Record<string, Json> {
-    const { cache, options } = this.service;
-    return {
-      Version: { $type: "s", value: VERSION },
-      Entries: { $type: "t", value: cache.stats().entries },
-      ChainHeight: { $type: "t", value: chainOf(options.layout).size },
-    };
+  /** Sends a signal; none where the bus is gone. */
+  emit(member: keyof typeof SIGNALS, ...args: Json[]): void {
+    if (this.bus.closedBecause !== null) return;
+    const signature = signatureOf(SIGNALS[member]);
+    this.bus.emit({ path: OBJECT_PATH, interface: INTERFACE, member, signature, args });
   }
 
-  #get(from: string, name: string): Answer {
-    const value = from === INTERFACE ? this.#properties()[name] : undefined;
-    if (value === undefined) {
-      throw new OpError("unknown_property", `There is no property ${from}.${name}`);
-    }
-    return { signature: "v", body: [value] };
-  }
-
-  async #embed(texts: readonly string[], model: string): Promise<Answer> {
+  /** @throws {OpError} `bad_input`, `model_not_found`, `overloaded`, what models give */
+  async embed(texts: readonly string[], model: string): Promise<Json[]> {
     if (texts.length > TEXTS_LIMIT || texts.some((text) => text === "")) {
       const message = `Cannot embed: give up to ${TEXTS_LIMIT} texts, none empty`;
       throw new OpError("bad_input", message);
     }
-    const { models } = this.service.service;
-    const embedder = await models.get(model === "" ? models.defaultName : model);
-    const { matrix } = await this.service.service.embed(
-      texts,
-      embedder,
-      this.#stop.signal,
-    );
-    const d = embedder.identity.dimensions;
-    const rows = texts.map((_, i) => Array.from(matrix.subarray(i * d, (i + 1) * d)));
-    return { signature: "aad", body: [rows] };
+    const { service, server } = this.service;
+    const leave = await server.turnstile.enter(this.signal); // as HTTP's requests
+    try {
+      const embedder = await service.models.get(model || service.models.defaultName);
+      const { matrix } = await service.embed(texts, embedder, this.signal);
+      const d = embedder.identity.dimensions;
+      return [texts.map((_, i) => Array.from(matrix.subarray(i * d, (i + 1) * d)))];
+    } finally {
+      leave();
+    }
   }
 
-  #plugins(): Answer {
-    const rows = pluginsOf(this.service.options.layout)
-      .map(({ name, version, problem }) => [name, version ?? "", problem ?? ""]);
-    return { signature: "a(sss)", body: [rows] };
-  }
-
-  async #snapshot(name: string): Promise<Answer> {
+  /** @throws {OpError} what finding the target and making a snapshot give */
+  async snapshot(name: string): Promise<Json[]> {
     const { findTarget } = await import("../snapshot/target.ts");
     const { createSnapshot } = await import("../snapshot/create.ts");
-    const { layout } = this.service.options;
-    const target = findTarget(layout, this.service.config, name === "" ? "cache" : name);
-    const made = await createSnapshot(target, { signal: this.#stop.signal });
-    await this.service.recorder.record({
+    const { options: { layout }, config, recorder } = this.service;
+    const target = findTarget(layout, config, name || "cache");
+    const made = await createSnapshot(target, { signal: this.signal });
+    await recorder.record({
       category: "snapshot",
       action: "create",
       subject: made.name,
       data: { target: made.target, uuid: made.uuid, by: "D-Bus" },
     });
-    this.bus.emit({
-      path: OBJECT_PATH,
-      interface: INTERFACE,
-      member: "SnapshotCreated",
-      signature: "ss",
-      args: [made.target, made.path],
-    });
-    return { signature: "s", body: [made.path] };
-  }
-
-  async #query(plugin: string): Promise<Answer> {
-    const { queryJson } = await import("./state_calls.ts");
-    const text = await queryJson(this.service.options.layout, plugin, this.#stop.signal);
-    return { signature: "s", body: [text] };
-  }
-
-  async #plan(state: string): Promise<Answer> {
-    const { planJson } = await import("./state_calls.ts");
-    const text = await planJson(this.service.options.layout, state, this.#stop.signal);
-    return { signature: "s", body: [text] };
+    this.emit("SnapshotCreated", made.target, made.path);
+    return [made.path];
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    this.service.onPlugins = undefined;
     this.#stop.abort(new OpError("stopping", "The service is stopping"));
     await this.bus[Symbol.asyncDispose]();
   }
+}
+
+/** A failure as a D-Bus error. */
+function asError(error: unknown): Partial<Message> {
+  const standard = error instanceof StandardError;
+  const { code, message } = asOpError(error);
+  const camel = code.replace(/(?:^|_)([a-z])/g, (_, letter) => letter.toUpperCase());
+  return {
+    errorName: standard ? STANDARD_ERROR + error.name : ERROR_PREFIX + camel,
+    signature: "s",
+    body: [message],
+  };
 }

@@ -3,6 +3,7 @@ import type { EmbeddingCache } from "../cache/embedding_cache.ts";
 import type { Embedder } from "../embed/embedder.ts";
 import { Counter, Latency } from "./metrics.ts";
 import type { Models } from "./models.ts";
+import { SharedEmbedder, type TierTwo } from "./tier_two.ts";
 import {
   embeddingsBody,
   type EmbeddingsRequest,
@@ -34,7 +35,7 @@ export class ServiceMetrics {
     "Time from a request's first byte to its answer",
     "route",
   );
-  /** By layer: `memory`, `disk`, `model`. */
+  /** By layer: `memory`, `disk`, `shared` (the second tier), `model`. */
   readonly layers = new Latency(
     "opdbus_lookup_duration_seconds",
     "Time of a lookup by the slowest layer that it needed",
@@ -60,7 +61,12 @@ export class EmbeddingService {
   /** Texts that calls are looking up now, by model. */
   readonly #inFlight = new Set<string>();
 
-  constructor(readonly cache: EmbeddingCache, readonly models: Models) {}
+  /** @param models may be replaced, as may `tier`, asked before a model is */
+  constructor(
+    readonly cache: EmbeddingCache,
+    public models: Models,
+    public tier: TierTwo | null = null,
+  ) {}
 
   /** Answers a request of the OpenAI API: the body. */
   async embeddings(request: EmbeddingsRequest, signal: AbortSignal): Promise<string> {
@@ -94,35 +100,49 @@ export class EmbeddingService {
         return { matrix: view, tokens: 0 };
       }
     }
-    const { found, shared } = await this.#lookUp(texts, embedder, signal);
-    const { texts: count } = this.metrics;
-    this.metrics.shared.add(Math.min(shared, found.diskHits));
-    count.add(found.memoryHits + found.duplicates, { layer: "memory" });
-    count.add(found.diskHits, { layer: "disk" });
-    count.add(found.misses, { layer: "model" });
+    const { found, joined, tierHits } = await this.#lookUp(texts, embedder, signal);
+    this.metrics.shared.add(Math.min(joined, found.diskHits));
     this.metrics.tokens.add(found.tokens);
-    const layer = found.misses > 0 ? "model" : found.diskHits > 0 ? "disk" : "memory";
-    this.metrics.layers.observe((performance.now() - start) / 1000, layer);
+    const counts = {
+      memory: found.memoryHits + found.duplicates,
+      disk: found.diskHits,
+      shared: tierHits,
+      model: found.misses - tierHits,
+    };
+    let slowest = "memory";
+    for (const [layer, count] of Object.entries(counts)) {
+      if (count === 0) continue;
+      this.metrics.texts.add(count, { layer });
+      slowest = layer;
+    }
+    this.metrics.layers.observe((performance.now() - start) / 1000, slowest);
     return found;
   }
 
-  /** The lookup, and how many of its texts another call was looking up already. */
+  /**
+   * The lookup; how many of its texts another call was looking up already (`joined`), and
+   * how many the second tier had.
+   */
   async #lookUp(texts: readonly string[], embedder: Embedder, signal: AbortSignal) {
+    using _use = this.models.use(embedder);
     const names = texts.map((text) => `${embedder.identity.digest} ${text}`);
     const own = names.filter((name) => !this.#inFlight.has(name));
     own.forEach((name) => this.#inFlight.add(name));
+    let tierHits = 0;
+    const timed = this.#timed(embedder);
+    const layered = this.tier
+      ? new SharedEmbedder(timed, this.tier, (count) => tierHits += count)
+      : timed;
     try {
-      const found = await this.cache.getOrEmbed(texts, this.#counting(embedder), {
-        signal,
-      });
-      return { found, shared: names.length - own.length };
+      const found = await this.cache.getOrEmbed(texts, layered, { signal });
+      return { found, joined: names.length - own.length, tierHits };
     } finally {
       own.forEach((name) => this.#inFlight.delete(name));
     }
   }
 
   /** The same embedder, its time counted. */
-  #counting(embedder: Embedder): Embedder {
+  #timed(embedder: Embedder): Embedder {
     return {
       identity: embedder.identity,
       embed: async (texts, options) => {
@@ -145,6 +165,7 @@ export class EmbeddingService {
     }
     const name = model ?? this.models.defaultName;
     const embedder = await this.models.get(name);
+    using _use = this.models.use(embedder);
     const { matrix } = await embedder.embed([text], { signal });
     const matches = this.cache.search(matrix, k, embedder.identity, signal);
     return {

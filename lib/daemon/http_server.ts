@@ -6,10 +6,19 @@ import http from "node:http";
 import type { Socket } from "node:net";
 import { Buffer } from "node:buffer";
 import { timingSafeEqual } from "node:crypto";
-import { asOpError, OpError } from "../base/errors.ts";
-import { BusyError, type Limits, RateLimit, Turnstile } from "./limits.ts";
+import { asOpError, type OpError } from "../base/errors.ts";
+import {
+  bodyLength,
+  cannotListen,
+  HttpError,
+  MethodError,
+  refuse,
+  statusOf,
+} from "./http_errors.ts";
+import { BusyError, ByteBudget, type Limits, RateLimit, Turnstile } from "./limits.ts";
 import type { ServiceMetrics } from "./embedding_service.ts";
 import { errorBody, RequestError } from "./openai.ts";
+import { UnsentAnswers } from "./unsent.ts";
 
 /** A request as routes see it. */
 export interface HttpRequest {
@@ -34,6 +43,8 @@ export interface Route {
   readonly method: "GET" | "POST";
   /** Waits its turn and counts against the rate; probes and metrics do not. */
   readonly limited: boolean;
+  /** Answered without a token too: it tells nothing but that there is a service. */
+  readonly open?: boolean;
   readonly handle: (request: HttpRequest) => HttpAnswer | Promise<HttpAnswer>;
 }
 
@@ -42,6 +53,14 @@ export type ListenOn =
   | { readonly path: string }
   | { readonly host: string; readonly port: number }
   | { readonly fd: number };
+
+/** A socket that is listened on. */
+export interface Listening {
+  /** The TCP port; null for a unix socket. */
+  readonly port: number | null;
+  /** Takes no more connections there; those that are open go on. */
+  readonly close: () => void;
+}
 
 /** How to serve. */
 export interface HttpOptions {
@@ -54,25 +73,54 @@ export interface HttpOptions {
   readonly onFailure: (error: OpError, path: string) => void;
 }
 
+/** Bearer for programs, Basic for a browser that shows the page. */
+const CHALLENGE = 'Bearer, Basic realm="op-dbus, password: the token"';
 const HEADER_LIMIT_BYTES = 16 * 1024;
 const KEEP_ALIVE_MS = 60_000;
+/** Connections over the limit are heard and refused; over so many times it, cut off. */
+const SURPLUS_FACTOR = 4;
 /** How often the parser looks for headers and bodies that are overdue. */
 const TIMER_STEP_MS = 1000;
 const DRAIN_POLL_MS = 20;
 
 /** A server on one or more sockets. */
 export class HttpServer {
-  readonly #servers: http.Server[] = [];
+  readonly #servers = new Set<http.Server>();
   readonly #sockets = new Set<Socket>();
+  /** Connections over the limit: their first request is refused, then they end. */
+  readonly #surplus = new WeakSet<Socket>();
   readonly turnstile: Turnstile;
+  readonly unsent: UnsentAnswers;
+  readonly #bodies: ByteBudget;
   readonly #rate: RateLimit;
+  #limits: Limits;
+  #token: string | null;
   #active = 0;
   #draining = false;
 
   constructor(readonly options: HttpOptions) {
     const { limits } = options;
+    this.#limits = limits;
+    this.#token = options.token;
     this.turnstile = new Turnstile(limits.concurrent, limits.waiting);
+    this.unsent = new UnsentAnswers(limits.heldBytes, limits.bodyTimeoutMs);
+    this.#bodies = new ByteBudget(limits.heldBytes);
     this.#rate = new RateLimit(limits.perSecond);
+  }
+
+  get limits(): Limits {
+    return this.#limits;
+  }
+
+  /** Other limits and another token, from the next request on. */
+  configure(limits: Limits, token: string | null): void {
+    this.#limits = limits;
+    this.#token = token;
+    this.turnstile.concurrent = limits.concurrent;
+    this.turnstile.waiting = limits.waiting;
+    this.unsent.limitBytes = limits.heldBytes;
+    this.#bodies.limitBytes = limits.heldBytes;
+    this.#rate.perSecond = limits.perSecond;
   }
 
   /** Requests that are being answered now. */
@@ -80,13 +128,18 @@ export class HttpServer {
     return this.#active;
   }
 
+  /** Bytes of request bodies that are held now. */
+  get bodyBytes(): number {
+    return this.#bodies.held;
+  }
+
   /**
    * Listens on one more socket.
-   * @returns the port, where it is a TCP one
+   * @returns the port, where it is a TCP one, and a way to listen there no longer
    * @throws {OpError} `cannot_listen`
    */
-  listen(on: ListenOn): Promise<number | null> {
-    const { limits } = this.options;
+  listen(on: ListenOn): Promise<Listening> {
+    const limits = this.#limits;
     const server = http.createServer({
       maxHeaderSize: HEADER_LIMIT_BYTES,
       headersTimeout: limits.bodyTimeoutMs,
@@ -95,26 +148,36 @@ export class HttpServer {
       keepAliveTimeout: KEEP_ALIVE_MS,
     }, (request, response) => void this.#serve(request, response));
     server.on("connection", (socket: Socket) => this.#accept(socket));
-    server.on("clientError", (_error, socket) => socket.destroy());
-    this.#servers.push(server);
-    const { promise, resolve, reject } = Promise.withResolvers<number | null>();
+    server.on("clientError", (error: Error, socket: Socket) => refuse(error, socket));
+    server.on("checkContinue", (request, response) => {
+      // Refused before it is sent, where its length says so already.
+      if (bodyLength(request) <= this.#limits.bodyBytes) response.writeContinue();
+      void this.#serve(request, response);
+    });
+    const { promise, resolve, reject } = Promise.withResolvers<Listening>();
     server.once("error", (cause: Error) => reject(cannotListen(on, cause)));
     server.listen(on, () => {
+      this.#servers.add(server);
       const address = server.address();
-      resolve(typeof address === "object" && address ? address.port ?? null : null);
+      const port = typeof address === "object" && address ? address.port ?? null : null;
+      const close = () => {
+        this.#servers.delete(server);
+        server.close();
+      };
+      resolve({ port, close });
     });
     return promise;
   }
 
   #accept(socket: Socket): void {
-    if (this.#sockets.size >= this.options.limits.connections) {
-      return void socket.destroy();
-    }
+    const { connections, bodyTimeoutMs } = this.#limits;
+    if (this.#sockets.size >= SURPLUS_FACTOR * connections) return void socket.destroy();
+    if (this.#sockets.size >= connections) this.#surplus.add(socket);
     this.#sockets.add(socket);
     // Headers that never end: the parser's own timer starts with the first byte only.
     const timer = setTimeout(() => {
       if (socket.bytesRead === 0) socket.destroy();
-    }, this.options.limits.bodyTimeoutMs);
+    }, bodyTimeoutMs);
     socket.on("error", () => socket.destroy());
     socket.once("close", () => {
       clearTimeout(timer);
@@ -125,6 +188,7 @@ export class HttpServer {
   async #serve(request: http.IncomingMessage, response: http.ServerResponse) {
     const start = performance.now();
     this.#active++;
+    if (this.#surplus.has(request.socket as Socket)) response.shouldKeepAlive = false;
     const path = (request.url ?? "/").split("?", 1)[0]!;
     const known = this.options.routes.has(path) ? path : "other";
     let status = 500;
@@ -132,7 +196,7 @@ export class HttpServer {
       const answer = await this.#answer(request, response, path);
       status = this.#send(response, answer);
     } catch (error) {
-      status = this.#sendError(response, error, path);
+      status = this.#sendError(request, response, error, path);
     } finally {
       this.#active--;
       const { requests, latency } = this.options.metrics;
@@ -150,9 +214,17 @@ export class HttpServer {
     if (!route) throw new HttpError(404, "not_found", `There is nothing at ${path}`);
     const method = request.method === "HEAD" ? "GET" : request.method;
     if (method !== route.method) {
-      throw new HttpError(405, "bad_method", `${path} takes ${route.method}`);
+      throw new MethodError(path, route.method);
     }
-    this.#authorize(request);
+    if (route.limited && this.#surplus.has(request.socket as Socket)) {
+      const { connections } = this.#limits;
+      throw new BusyError(503, `${connections} connections are open already`, 1);
+    }
+    if (!route.open) this.#authorize(request);
+    // Another site's page, in a browser on this host: it may not even make us compute.
+    if (request.headers["sec-fetch-site"] === "cross-site" && route.method === "POST") {
+      throw new HttpError(403, "cross_site", "Pages of other sites may not ask");
+    }
     if (this.#draining && route.limited) {
       throw new BusyError(503, "The service is stopping", 1);
     }
@@ -163,13 +235,14 @@ export class HttpServer {
     this.#rate.take();
     const stop = new AbortController();
     const timer = setTimeout(
-      () => stop.abort(new HttpError(503, "too_slow", "The request took too long")),
-      this.options.limits.requestTimeoutMs,
+      () => stop.abort(new BusyError(503, "The request took too long", 1)),
+      this.#limits.requestTimeoutMs,
     );
     const gone = () => stop.abort(new HttpError(499, "gone", "The client is gone"));
     response.once("close", gone);
+    const held = { sizeBytes: 0 };
     try {
-      const body = await this.#body(request);
+      const body = await this.#body(request, held);
       const leave = await this.turnstile.enter(stop.signal);
       try {
         return await route.handle(this.#request(request, path, body, stop.signal));
@@ -177,6 +250,7 @@ export class HttpServer {
         leave();
       }
     } finally {
+      this.#bodies.give(held.sizeBytes);
       response.off("close", gone);
       clearTimeout(timer);
     }
@@ -192,37 +266,46 @@ export class HttpServer {
     return { method: request.method ?? "GET", path, query, body, signal };
   }
 
+  /** The token, as programs send it, or as the password that a browser asks for. */
   #authorize(request: http.IncomingMessage): void {
-    const { token } = this.options;
-    if (token === null) return;
-    const given = Buffer.from(request.headers.authorization ?? "");
-    const wanted = Buffer.from(`Bearer ${token}`);
-    if (given.length === wanted.length && timingSafeEqual(given, wanted)) return;
+    if (this.#token === null) return;
+    const [scheme = "", rest = ""] = (request.headers.authorization ?? "").split(" ");
+    const basic = scheme.toLowerCase() === "basic";
+    const text = basic ? Buffer.from(rest, "base64").toString() : rest;
+    const given = Buffer.from(basic ? text.slice(text.indexOf(":") + 1) : text);
+    const wanted = Buffer.from(this.#token);
+    const known = basic || scheme.toLowerCase() === "bearer";
+    const equal = given.length === wanted.length && timingSafeEqual(given, wanted);
+    if (known && equal) return;
     throw new HttpError(401, "unauthorized", "The token is missing or wrong");
   }
 
-  /** The body, within its limit and time. */
-  #body(request: http.IncomingMessage): Promise<Uint8Array> {
-    const { bodyBytes, bodyTimeoutMs } = this.options.limits;
+  /** The body, within its limit and time. @param held counts what is held of it */
+  #body(
+    request: http.IncomingMessage,
+    held: { sizeBytes: number },
+  ): Promise<Uint8Array> {
+    const { bodyBytes, bodyTimeoutMs } = this.#limits;
     const tooLarge = () =>
       new HttpError(413, "too_large", `The body is over ${bodyBytes} bytes`);
-    if (Number(request.headers["content-length"] ?? 0) > bodyBytes) {
-      return Promise.reject(tooLarge());
-    }
+    if (bodyLength(request) > bodyBytes) return Promise.reject(tooLarge());
     return new Promise((resolve, reject) => {
       const pieces: Buffer[] = [];
-      let size = 0;
       const timer = setTimeout(() => {
         reject(new HttpError(408, "too_slow", "The body did not arrive in time"));
       }, bodyTimeoutMs);
       const done = () => clearTimeout(timer);
       request.on("data", (piece: Buffer) => {
-        size += piece.length;
-        if (size > bodyBytes) {
+        try {
+          if (held.sizeBytes + piece.length > bodyBytes) throw tooLarge();
+          this.#bodies.take(piece.length);
+        } catch (error) {
           done();
           request.pause();
-          return reject(tooLarge());
+          request.removeAllListeners("data");
+          return reject(error as OpError);
         }
+        held.sizeBytes += piece.length;
         pieces.push(piece);
       });
       request.once("end", () => {
@@ -247,10 +330,16 @@ export class HttpServer {
       ...answer.headers,
     });
     response.end(body);
+    this.unsent.watch(response, body.length);
     return status;
   }
 
-  #sendError(response: http.ServerResponse, thrown: unknown, path: string): number {
+  #sendError(
+    request: http.IncomingMessage,
+    response: http.ServerResponse,
+    thrown: unknown,
+    path: string,
+  ): number {
     const error = asOpError(thrown);
     const status = statusOf(error);
     if (status >= 500 && !(error instanceof BusyError)) {
@@ -261,9 +350,10 @@ export class HttpServer {
     const hint = error.hint ? ` (${error.hint})` : "";
     const headers: Record<string, string> = {};
     if (error instanceof BusyError) headers["retry-after"] = String(error.retryAfterS);
-    if (status === 401) headers["www-authenticate"] = "Bearer";
+    if (status === 401) headers["www-authenticate"] = CHALLENGE;
+    if (error instanceof MethodError) headers["allow"] = error.allowed;
     // What is left of the body is not read: the connection is of no more use.
-    if (status === 413 || status === 408) headers["connection"] = "close";
+    if (!request.complete) headers["connection"] = "close";
     return this.#send(response, {
       status,
       type: "application/json",
@@ -285,28 +375,4 @@ export class HttpServer {
     }
     for (const socket of this.#sockets) socket.destroy();
   }
-}
-
-/** An error that is an HTTP status. */
-export class HttpError extends OpError {
-  override readonly name = "HttpError";
-  constructor(readonly status: number, code: string, message: string) {
-    super(code, message);
-  }
-}
-
-function cannotListen(on: ListenOn, cause: Error): OpError {
-  const message = `Cannot listen on ${JSON.stringify(on)}: ${cause.message}`;
-  return new OpError("cannot_listen", message, {
-    cause,
-    hint: "is another op-dbus serving? op-dbus status tells",
-  });
-}
-
-function statusOf(error: OpError): number {
-  if (error instanceof HttpError || error instanceof BusyError) return error.status;
-  if (error.code === "model_not_found") return 404;
-  if (error.code.startsWith("upstream_")) return 502;
-  if (error instanceof RequestError || error.exitCode === 2) return 400;
-  return 500;
 }

@@ -6,6 +6,8 @@ import type { Layout } from "../base/layout.ts";
 import type { Recorder } from "../base/recorder.ts";
 import { rootKind } from "../base/root.ts";
 import { parseDuration } from "../base/units.ts";
+import type { Created } from "../snapshot/create.ts";
+import type { Policy } from "../snapshot/policy.ts";
 import type { Job } from "./scheduler.ts";
 
 const FLUSH_EVERY_MS = 30_000;
@@ -19,6 +21,8 @@ export interface JobContext {
   readonly config: Config;
   readonly cache: EmbeddingCache;
   readonly recorder: Recorder;
+  /** Hears of each snapshot that was made. */
+  readonly onSnapshot?: (made: Created) => void;
 }
 
 /** The jobs that the configuration asks for. */
@@ -66,10 +70,18 @@ async function rotateTargets(context: JobContext, signal: AbortSignal): Promise<
   const { findTarget } = await import("../snapshot/target.ts");
   const { policyOf } = await import("../snapshot/policy.ts");
   const { rotate } = await import("../snapshot/rotate.ts");
+  const failed: unknown[] = [];
   for (const name of config.get("snapshot.default_targets")) {
-    const target = findTarget(layout, config, name);
-    await rotate(target, policyOf(target, config), { recorder, signal });
+    try {
+      const target = findTarget(layout, config, name), policy = policyOf(target, config);
+      const { created } = await rotate(target, policy, { recorder, signal });
+      if (created) context.onSnapshot?.(created);
+    } catch (error) {
+      signal.throwIfAborted();
+      failed.push(error); // the other targets have their snapshots all the same
+    }
   }
+  if (failed.length > 0) throw failed[0];
 }
 
 /**
@@ -82,9 +94,17 @@ export async function snapshotChain(
   signal?: AbortSignal,
 ): Promise<void> {
   const { findTarget } = await import("../snapshot/target.ts");
-  const { DEFAULT_POLICY } = await import("../snapshot/policy.ts");
   const { rotate } = await import("../snapshot/rotate.ts");
-  const policy = {
+  const policy = await chainPolicy(config);
+  for (const name of CHAIN_TARGETS) {
+    await rotate(findTarget(layout, config, name), policy, signal ? { signal } : {});
+  }
+}
+
+/** Which snapshots of the chain are kept: the rules of `chain.keep_*` and no others. */
+export async function chainPolicy(config: Config): Promise<Policy> {
+  const { DEFAULT_POLICY } = await import("../snapshot/policy.ts");
+  return {
     ...DEFAULT_POLICY,
     keep_last: 0,
     keep_hourly: config.get("chain.keep_hourly"),
@@ -92,7 +112,4 @@ export async function snapshotChain(
     keep_weekly: config.get("chain.keep_weekly"),
     keep_quarterly: config.get("chain.keep_quarterly"),
   };
-  for (const name of CHAIN_TARGETS) {
-    await rotate(findTarget(layout, config, name), policy, signal ? { signal } : {});
-  }
 }

@@ -17,8 +17,10 @@ export interface Limits {
   readonly bodyTimeoutMs: number;
   /** A request must be answered by then, waiting included. */
   readonly requestTimeoutMs: number;
-  /** Open connections; the rest is closed at once. */
+  /** Open connections; what comes in on others is refused with 503. */
   readonly connections: number;
+  /** Request bodies held at once, bytes, and as much again of answers not taken yet. */
+  readonly heldBytes: number;
 }
 
 export const DEFAULT_LIMITS: Limits = {
@@ -30,6 +32,7 @@ export const DEFAULT_LIMITS: Limits = {
   bodyTimeoutMs: 10_000,
   requestTimeoutMs: 60_000,
   connections: 1024,
+  heldBytes: 256 * 1024 * 1024,
 };
 
 /** Refused for now: 429 (too many from you) or 503 (too many for me). */
@@ -51,7 +54,7 @@ export class RateLimit {
   #tokens: number;
   #lastMs: number;
 
-  constructor(readonly perSecond: number, readonly nowMs: () => number = Date.now) {
+  constructor(public perSecond: number, readonly nowMs: () => number = Date.now) {
     this.#tokens = perSecond * BURST_S;
     this.#lastMs = nowMs();
   }
@@ -76,7 +79,8 @@ export class Turnstile {
   #inside = 0;
   readonly #waiting: (() => void)[] = [];
 
-  constructor(readonly concurrent: number, readonly waiting: number) {}
+  /** Both may change while requests are inside: the next ones hear of it. */
+  constructor(public concurrent: number, public waiting: number) {}
 
   get inside(): number {
     return this.#inside;
@@ -92,20 +96,27 @@ export class Turnstile {
    * @throws {BusyError} 503 when the queue is full
    */
   async enter(signal: AbortSignal): Promise<() => void> {
-    if (this.#inside >= this.concurrent) {
+    if (this.#inside < this.concurrent) this.#inside++;
+    else {
       if (this.#waiting.length >= this.waiting) {
         throw new BusyError(503, `${this.waiting} requests are waiting already`, 1);
       }
+      signal.throwIfAborted();
       await this.#turn(signal);
     }
-    this.#inside++;
     let left = false;
     return () => {
       if (left) return;
       left = true;
-      this.#inside--;
-      this.#waiting.shift()?.();
+      this.#leave();
     };
+  }
+
+  /** Gives the place to the next in the queue, so that nobody slips in between. */
+  #leave(): void {
+    const next = this.#inside <= this.concurrent ? this.#waiting.shift() : undefined;
+    if (next) next();
+    else this.#inside--;
   }
 
   #turn(signal: AbortSignal): Promise<void> {
@@ -122,5 +133,28 @@ export class Turnstile {
       signal.addEventListener("abort", give, { once: true });
       this.#waiting.push(go);
     });
+  }
+}
+
+/** Bytes that all requests together may hold. */
+export class ByteBudget {
+  #held = 0;
+
+  constructor(public limitBytes: number) {}
+
+  get held(): number {
+    return this.#held;
+  }
+
+  /** @throws {BusyError} 503 when they would be too many; then none are held */
+  take(sizeBytes: number): void {
+    if (this.#held + sizeBytes > this.limitBytes) {
+      throw new BusyError(503, "Requests hold too much memory already", 1);
+    }
+    this.#held += sizeBytes;
+  }
+
+  give(sizeBytes: number): void {
+    this.#held -= sizeBytes;
   }
 }

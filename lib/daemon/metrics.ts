@@ -63,10 +63,12 @@ export class Counter {
   }
 
   text(): string {
-    const lines = [...this.#series.values()].map(({ labels, value }) =>
-      `${this.name}${labelText(labels)} ${value}`
+    const values = [...this.#series.values()];
+    return counterText(
+      this.name,
+      this.help,
+      values.map(({ labels, value }) => [labels, value] as const),
     );
-    return metricText(this.name, this.help, "counter", lines);
   }
 }
 
@@ -106,6 +108,11 @@ export class Latency {
     return Infinity;
   }
 
+  /** How many were observed. */
+  count(label = ""): number {
+    return this.#series.get(label)?.count ?? 0;
+  }
+
   get labels(): string[] {
     return [...this.#series.keys()];
   }
@@ -129,14 +136,20 @@ export class Latency {
   }
 }
 
+type Values = readonly (readonly [Labels, number])[];
+
 /** A gauge that is read when somebody asks. */
-export function gaugeText(
-  name: string,
-  help: string,
-  values: readonly (readonly [Labels, number])[],
-): string {
-  const lines = values.map(([labels, value]) => `${name}${labelText(labels)} ${value}`);
-  return metricText(name, help, "gauge", lines);
+export function gaugeText(name: string, help: string, values: Values): string {
+  return metricText(name, help, "gauge", valueLines(name, values));
+}
+
+/** The same for what only grows, counted elsewhere. */
+export function counterText(name: string, help: string, values: Values): string {
+  return metricText(name, help, "counter", valueLines(name, values));
+}
+
+function valueLines(name: string, values: Values): string[] {
+  return values.map(([labels, value]) => `${name}${labelText(labels)} ${value}`);
 }
 
 function metricText(name: string, help: string, type: string, lines: string[]): string {

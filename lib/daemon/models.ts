@@ -11,11 +11,16 @@ export interface ModelSource {
   open(name: string): Promise<Embedder>;
 }
 
-/** Opened models; each is opened once. */
-export class Models implements Disposable {
-  readonly #opened = new Map<string, Promise<Embedder>>();
+/** How often closing looks whether a model is still in use. */
+const CLOSE_POLL_MS = 50;
 
-  constructor(readonly source: ModelSource) {}
+/** Opened models; each is opened once. */
+export class Models {
+  readonly #opened = new Map<string, Promise<Embedder>>();
+  readonly #uses = new Map<Embedder, number>();
+
+  /** @param source may be replaced: opened models stay */
+  constructor(public source: ModelSource) {}
 
   get defaultName(): string {
     return this.source.defaultName;
@@ -32,11 +37,7 @@ export class Models implements Disposable {
   async get(name: string): Promise<Embedder> {
     const opened = this.#opened.get(name);
     if (opened) return opened;
-    if (!this.names().includes(name)) {
-      throw new InputError("model_not_found", `The model ${name} does not exist`, {
-        hint: `there are: ${this.names().join(", ")}`,
-      });
-    }
+    this.check(name);
     const opening = this.source.open(name);
     this.#opened.set(name, opening);
     try {
@@ -47,11 +48,39 @@ export class Models implements Disposable {
     }
   }
 
-  /** Closes every model; requests that still use one fail. */
-  [Symbol.dispose](): void {
-    for (const opening of this.#opened.values()) {
-      opening.then((embedder) => embedder[Symbol.dispose](), () => {});
-    }
+  /** @throws {InputError} `model_not_found` */
+  check(name: string): void {
+    const names = this.names();
+    if (names.includes(name)) return;
+    throw new InputError("model_not_found", `The model ${name} does not exist`, {
+      hint: `there are: ${names.join(", ")}`,
+    });
+  }
+
+  /** Keeps an opened model from being closed until the result is disposed. */
+  use(embedder: Embedder): Disposable {
+    this.#uses.set(embedder, (this.#uses.get(embedder) ?? 0) + 1);
+    return {
+      [Symbol.dispose]: () => {
+        const left = this.#uses.get(embedder)! - 1;
+        if (left > 0) this.#uses.set(embedder, left);
+        else this.#uses.delete(embedder);
+      },
+    };
+  }
+
+  /** Closes every model as soon as nobody uses it. */
+  async close(): Promise<void> {
+    const openings = [...this.#opened.values()];
     this.#opened.clear();
+    for (const opening of openings) {
+      const embedder = await opening.catch(() => null); // told to who asked for it
+      if (!embedder) continue;
+      // First a turn of the loop: who was handed the model just now has yet to use it.
+      do await new Promise((resolve) => setTimeout(resolve, CLOSE_POLL_MS)); while (
+        this.#uses.has(embedder)
+      );
+      embedder[Symbol.dispose]();
+    }
   }
 }

@@ -9,15 +9,17 @@ import { ChainReader } from "../chain/reader.ts";
 import { discover } from "../plugin/discovery.ts";
 import type { EmbeddingService } from "./embedding_service.ts";
 import type { HttpServer } from "./http_server.ts";
-import { gaugeText } from "./metrics.ts";
+import { counterText, gaugeText } from "./metrics.ts";
+import { type NodePicture, numaPicture } from "./numa_picture.ts";
 import type { Scheduler } from "./scheduler.ts";
-import type { TierTwo } from "./tier_two.ts";
 
 /** One sample of the history: counts since the sample before. */
 export interface Sample {
   readonly time: number;
   readonly memory: number;
   readonly disk: number;
+  /** Had by the second tier. */
+  readonly shared: number;
   readonly model: number;
 }
 
@@ -31,19 +33,18 @@ const FRESH_MS = 2_000;
 /** What the overview looks at. */
 export interface OverviewParts {
   readonly layout: Layout;
-  readonly config: Config;
+  readonly config: () => Config;
   readonly cache: EmbeddingCache;
   readonly service: EmbeddingService;
   readonly server: HttpServer;
   readonly scheduler: Scheduler;
-  readonly tier: TierTwo | null;
 }
 
 /** Collects the picture. */
 export class Overview implements Disposable {
   readonly #started = Date.now();
   readonly #samples: Sample[] = [];
-  #before = { memory: 0, disk: 0, model: 0 };
+  #before = { memory: 0, disk: 0, shared: 0, model: 0 };
   readonly #timer: ReturnType<typeof setInterval>;
   #fresh: { atMs: number; value: unknown } | null = null;
 
@@ -54,17 +55,23 @@ export class Overview implements Disposable {
   #counts() {
     const { texts } = this.parts.service.metrics;
     const of = (layer: string) => texts.get({ layer });
-    return { memory: of("memory"), disk: of("disk"), model: of("model") };
+    return {
+      memory: of("memory"),
+      disk: of("disk"),
+      shared: of("shared"),
+      model: of("model"),
+    };
   }
 
   #sample(): void {
-    const now = this.#counts(), { memory, disk, model } = this.#before;
+    const now = this.#counts(), before = this.#before;
     this.#before = now;
     this.#samples.push({
       time: Date.now(),
-      memory: now.memory - memory,
-      disk: now.disk - disk,
-      model: now.model - model,
+      memory: now.memory - before.memory,
+      disk: now.disk - before.disk,
+      shared: now.shared - before.shared,
+      model: now.model - before.model,
     });
     if (this.#samples.length > SAMPLES_LIMIT) this.#samples.shift();
   }
@@ -78,12 +85,15 @@ export class Overview implements Disposable {
   }
 
   async #look() {
-    const { layout, cache, service, server, scheduler, tier } = this.parts;
+    const { layout, config, cache, service, server, scheduler } = this.parts;
+    const { tier } = service;
     const stats = cache.stats();
     const { layers } = service.metrics;
     return {
       version: VERSION,
       root: layout.root,
+      socket: config().get("serve.socket"),
+      memory_bytes: Deno.memoryUsage().rss,
       pid: Deno.pid,
       started: this.#started,
       now: Date.now(),
@@ -94,6 +104,7 @@ export class Overview implements Disposable {
         entries: stats.entries,
         vector_bytes: stats.vectorBytes,
         loose_files: stats.looseFiles,
+        packs: packBytes(stats.packs),
         counts: this.#counts(),
         shared: service.metrics.shared.get(),
         compute_seconds: service.metrics.computeSeconds.get(),
@@ -103,9 +114,14 @@ export class Overview implements Disposable {
         layer,
         p50: layers.quantile(0.5, layer),
         p99: layers.quantile(0.99, layer),
+        count: layers.count(layer),
       })),
-      numa: await numaPicture(),
-      snapshots: await snapshotsOf(this.parts),
+      numa: numaPicture(),
+      snapshots_possible: rootKind(layout.root) === "btrfs",
+      snapshots: (await snapshotsOf(this.parts)).flatMap(({ target, found }) =>
+        found.slice(-SNAPSHOTS_SHOWN)
+          .map(({ name, timeMs }) => ({ target, name, time: timeMs }))
+      ),
       plugins: pluginsOf(layout),
       chain: chainOf(layout),
       jobs: scheduler.states(),
@@ -114,89 +130,111 @@ export class Overview implements Disposable {
     };
   }
 
-  /** Gauges for `/metrics`. */
+  /** What `/metrics` shows beside the service's own counts. */
   async metrics(): Promise<string> {
-    const { layout, cache, server, scheduler, tier } = this.parts;
-    const stats = cache.stats();
-    const one = (value: number) => [[{}, value] as const];
-    const size = chainOf(layout).size;
-    const plugins = pluginsOf(layout).length;
-    const texts = [
-      gaugeText("opdbus_cache_entries", "Vectors on disk", one(stats.entries)),
-      gaugeText("opdbus_cache_bytes", "Bytes of vectors on disk", one(stats.vectorBytes)),
-      gaugeText(
-        "opdbus_cache_loose_files",
-        "Vectors in files of their own",
-        one(stats.looseFiles),
-      ),
-      gaugeText(
-        "opdbus_pack_bytes",
-        "Bytes of compacted vectors",
-        one(stats.packs.reduce((sum, { bytes }) => sum + bytes, 0)),
-      ),
-      gaugeText(
+    return this.#cacheMetrics() + this.#loadMetrics() + this.#hostMetrics() +
+      await this.#placeMetrics();
+  }
+
+  #cacheMetrics(): string {
+    const stats = this.parts.cache.stats(), packs = packBytes(stats.packs);
+    const ratio = packs.bytes === 0 ? null : packs.resident_bytes / packs.bytes;
+    return gauges([
+      ["opdbus_cache_entries", "Vectors on disk", stats.entries],
+      ["opdbus_cache_bytes", "Bytes of vectors on disk", stats.vectorBytes],
+      ["opdbus_cache_loose_files", "Vectors in files of their own", stats.looseFiles],
+      ["opdbus_pack_bytes", "Bytes of compacted vectors", packs.bytes],
+      [
         "opdbus_pack_resident_bytes",
         "Of those, in memory (page cache)",
-        one(stats.packs.reduce((sum, { residentBytes }) => sum + residentBytes, 0)),
-      ),
-      gaugeText(
+        packs.resident_bytes,
+      ],
+      ["opdbus_pack_resident_ratio", "Share of compacted vectors in memory", ratio],
+      [
         "opdbus_filesystem_available_bytes",
         "Free space under the root",
-        one(stats.fileSystem.availableBytes),
-      ),
-      gaugeText("opdbus_requests_active", "Requests being answered", one(server.active)),
-      gaugeText(
-        "opdbus_requests_queued",
-        "Requests that wait",
-        one(server.turnstile.queued),
-      ),
-      gaugeText("opdbus_plugins", "Plugins under the root", one(plugins)),
-      gaugeText("opdbus_chain_height", "Blocks of the audit chain", one(size)),
-      gaugeText(
-        "opdbus_leader",
-        "1 where this service runs the schedule",
-        one(scheduler.leading ? 1 : 0),
-      ),
-      gaugeText(
-        "opdbus_job_last_run_timestamp_seconds",
-        "When a job last ran",
-        scheduler.states().filter(({ lastMs }) => lastMs !== null)
-          .map(({ name, lastMs }) => [{ job: name }, lastMs! / 1000] as const),
-      ),
-    ];
-    texts.push(await this.#placeMetrics());
-    if (tier) {
-      const counts = Object.entries(tier.counts).map(([what, n]) =>
-        [{ what }, n] as const
-      );
-      texts.push(
-        gaugeText("opdbus_second_tier", "Vectors by what the second tier did", counts),
-      );
-    }
-    return texts.join("");
+        stats.fileSystem.availableBytes,
+      ],
+    ]);
+  }
+
+  #loadMetrics(): string {
+    const { server, service: { tier } } = this.parts;
+    const counts = Object.entries(tier?.counts ?? {});
+    return gauges([
+      ["opdbus_requests_active", "Requests being answered", server.active],
+      ["opdbus_requests_queued", "Requests that wait", server.turnstile.queued],
+      ["opdbus_body_bytes", "Request bodies held", server.bodyBytes],
+      ["opdbus_unsent_bytes", "Answers not taken yet", server.unsent.heldBytes],
+      [
+        "opdbus_resident_memory_bytes",
+        "Memory of this process",
+        Deno.memoryUsage().rss,
+      ],
+    ]) + counterText(
+      "opdbus_second_tier_total",
+      "What the second tier did",
+      counts.map(([what, n]) => [{ what }, n] as const),
+    );
+  }
+
+  #hostMetrics(): string {
+    const { layout, scheduler } = this.parts;
+    return gauges([
+      ["opdbus_plugins", "Plugins under the root", pluginsOf(layout).length],
+      ["opdbus_chain_height", "Blocks of the audit chain", chainOf(layout).size],
+      ["opdbus_leader", "1 where this service runs the schedule", +scheduler.leading],
+    ]) + gaugeText(
+      "opdbus_job_last_run_timestamp_seconds",
+      "When a job last ran",
+      scheduler.states().filter(({ lastMs }) => lastMs !== null)
+        .map(({ name, lastMs }) => [{ job: name }, lastMs! / 1000] as const),
+    );
   }
 
   /** Where this process's memory lies, and what snapshots there are. */
   async #placeMetrics(): Promise<string> {
-    const nodes = await numaPicture();
-    const counts = new Map<string, number>();
-    for (const { target } of await snapshotsOf(this.parts)) {
-      counts.set(target, (counts.get(target) ?? 0) + 1);
-    }
-    return gaugeText(
-      "opdbus_node_pages",
-      "Pages of this process by NUMA node",
-      nodes.map(({ node, own_pages }) => [{ node: String(node) }, own_pages] as const),
-    ) + gaugeText(
-      "opdbus_snapshots",
-      "Snapshots by target (the newest 50 of each are counted)",
-      [...counts].map(([target, count]) => [{ target }, count] as const),
-    );
+    const nodes = numaPicture();
+    const byNode = (pick: (node: NodePicture) => number) =>
+      nodes.map((node) => [{ node: String(node.node) }, pick(node)] as const);
+    return [
+      gaugeText(
+        "opdbus_node_pages",
+        "Pages of this process by NUMA node",
+        byNode(({ own_pages }) => own_pages),
+      ),
+      gaugeText(
+        "opdbus_node_vector_bytes",
+        "Compacted vectors mapped from each NUMA node's memory",
+        byNode(({ vector_bytes }) => vector_bytes),
+      ),
+      gaugeText(
+        "opdbus_snapshots",
+        "Snapshots by target",
+        (await snapshotsOf(this.parts))
+          .map(({ target, found }) => [{ target }, found.length] as const),
+      ),
+    ].join("");
   }
 
   [Symbol.dispose](): void {
     clearInterval(this.#timer);
   }
+}
+
+/** Gauges of one value each; null leaves one out. */
+function gauges(list: readonly (readonly [string, string, number | null])[]): string {
+  return list.map(([name, help, value]) =>
+    gaugeText(name, help, value === null ? [] : [[{}, value]])
+  ).join("");
+}
+
+/** What packs take, and how much of it is in memory. */
+function packBytes(packs: readonly { bytes: number; residentBytes: number }[]) {
+  return {
+    bytes: packs.reduce((sum, { bytes }) => sum + bytes, 0),
+    resident_bytes: packs.reduce((sum, { residentBytes }) => sum + residentBytes, 0),
+  };
 }
 
 /** The last blocks; an unreadable chain says why. */
@@ -218,8 +256,8 @@ export function chainOf(layout: Layout) {
 }
 
 /** Plugins with their versions; broken ones with their reason. */
-export function pluginsOf(layout: Layout) {
-  return discover(layout).map((plugin) =>
+export function pluginsOf(layout: Layout, found = discover(layout)) {
+  return found.map((plugin) =>
     plugin.manifest === null
       ? { name: plugin.name, version: null, problem: plugin.reason }
       : { name: plugin.name, version: plugin.manifest.version, problem: null }
@@ -230,52 +268,14 @@ async function snapshotsOf({ layout, config }: OverviewParts) {
   if (rootKind(layout.root) !== "btrfs") return [];
   const { findTarget } = await import("../snapshot/target.ts");
   const { listFound } = await import("../snapshot/found.ts");
-  const names = new Set([...config.get("snapshot.default_targets"), "cache", "timing"]);
-  return [...names].flatMap((name) =>
-    listFound(findTarget(layout, config, name)).slice(-SNAPSHOTS_SHOWN)
-      .map((found) => ({ target: name, name: found.name, time: found.timeMs }))
-  );
-}
-
-/** Nodes, their CPUs and memory, from the kernel. */
-async function numaPicture() {
-  const { listFolder, readTextFile } = await import("../../ffi/directory.ts");
-  const base = "/sys/devices/system/node";
-  const read = (path: string) => {
+  const names = new Set([...config().get("snapshot.default_targets"), "cache", "timing"]);
+  return [...names].map((target) => {
     try {
-      return readTextFile(path).trim();
-    } catch {
-      return ""; // a kernel without NUMA has no such file
+      return { target, found: listFound(findTarget(layout, config(), target)) };
+    } catch (error) {
+      // A target that cannot be found or read: its job has the error, the rest is shown.
+      if (!(error instanceof OpError)) throw error;
+      return { target, found: [] };
     }
-  };
-  let names: string[];
-  try {
-    names = listFolder(base).map(({ name }) => new TextDecoder().decode(name));
-  } catch {
-    return []; // the same
-  }
-  const mine = pagesByNode(read("/proc/self/numa_maps"));
-  return names.filter((name) => /^node\d+$/.test(name)).sort().map((name) => {
-    const memory = read(`${base}/${name}/meminfo`);
-    const kb = (key: string) =>
-      Number(new RegExp(`${key}:\\s+(\\d+) kB`).exec(memory)?.[1] ?? 0);
-    const node = Number(name.slice(4));
-    return {
-      node,
-      cpus: read(`${base}/${name}/cpulist`),
-      total_bytes: kb("MemTotal") * 1024,
-      free_bytes: kb("MemFree") * 1024,
-      file_bytes: kb("FilePages") * 1024,
-      own_pages: mine.get(node) ?? 0,
-    };
   });
-}
-
-/** This process's pages on each node, from `numa_maps`. */
-function pagesByNode(text: string): Map<number, number> {
-  const pages = new Map<number, number>();
-  for (const [, node, count] of text.matchAll(/ N(\d+)=(\d+)/g)) {
-    pages.set(Number(node), (pages.get(Number(node)) ?? 0) + Number(count));
-  }
-  return pages;
 }

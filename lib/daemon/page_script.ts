@@ -1,28 +1,10 @@
-/**
- * The page's script. Everything that comes from outside (texts, names) is put in as text,
- * never as markup.
- */
-export const PAGE_SCRIPT = `"use strict";
-const EVERY_MS = 5000;
-const make = (tag, attributes = {}, ...children) => {
-  const svg = ["svg", "path", "line", "text", "circle", "rect", "title"].includes(tag);
-  const node = svg ? document.createElementNS("http://www.w3.org/2000/svg", tag)
-    : document.createElement(tag);
-  for (const [name, value] of Object.entries(attributes)) node.setAttribute(name, value);
-  node.append(...children);
-  return node;
-};
-const number = (value) => new Intl.NumberFormat("en").format(value);
-const bytes = (value) => {
-  const units = ["B", "KiB", "MiB", "GiB", "TiB"];
-  let at = 0;
-  while (value >= 1024 && at < units.length - 1) { value /= 1024; at++; }
-  return (at === 0 ? value : value.toFixed(1)) + " " + units[at];
-};
-const time = (ms) => new Date(ms).toISOString().replace("T", " ").slice(0, 19);
-const span = (seconds) => seconds === null ? "–" : seconds < 0.001
-  ? "≤ " + Math.round(seconds * 1e6) + " µs" : "≤ " + +(seconds * 1000).toFixed(2) + " ms";
-const empty = (text) => make("p", { class: "empty" }, text);
+/** The page's script: asks for the data, fills the sections, hears the keys. */
+export const PAGE_SCRIPT = `
+const EVERY_MS = 5000, OLD_MS = 3 * EVERY_MS;
+let latest = null, latestAt = 0, cursor = null, paused = false, timer = null;
+const find = (selector) => document.querySelector(selector);
+const show = (id, ...nodes) => find("#" + id + " .body").replaceChildren(...nodes);
+const widthOf = (id) => Math.max(300, Math.min(1100, find("#" + id + " .body").clientWidth || 640));
 const table = (heads, rows) => {
   const right = heads.map((head) => head.startsWith(">"));
   const cell = (tag) => (value, at) => make(tag, {
@@ -32,115 +14,161 @@ const table = (heads, rows) => {
   return make("table", {}, make("thead", {}, make("tr", {}, ...names.map(cell("th")))),
     make("tbody", {}, ...rows.map((row) => make("tr", {}, ...row.map(cell("td"))))));
 };
-const show = (id, ...nodes) =>
-  document.querySelector("#" + id + " .body").replaceChildren(...nodes);
-
-function hits(data) {
-  const samples = data.history.filter((s) => s.memory + s.disk + s.model > 0);
-  if (samples.length < 2) return show("hits", empty("The line appears after some seconds of use."));
-  const W = 960, H = 200, L = 40, B = 24;
-  const t0 = samples[0].time, t1 = samples[samples.length - 1].time;
-  const x = (t) => L + (W - L) * (t - t0) / Math.max(1, t1 - t0);
-  const y = (share) => 8 + (H - B - 8) * (1 - share);
-  const line = (pick, colour, width) => make("path", {
-    d: samples.map((s, i) => (i ? "L" : "M") + x(s.time).toFixed(1) + " " +
-      y(pick(s) / (s.memory + s.disk + s.model)).toFixed(1)).join(""),
-    fill: "none", stroke: "var(--" + colour + ")", "stroke-width": width,
-  });
-  const grid = [0, 0.5, 1].flatMap((share) => [
-    make("line", { x1: L, x2: W, y1: y(share), y2: y(share), stroke: "var(--line)" }),
-    make("text", { x: 0, y: y(share) + 4 }, share * 100 + " %"),
-  ]);
-  const label = "Share of texts found without computing, from " + time(t0) + " to " + time(t1);
-  const svg = make("svg", { viewBox: "0 0 " + W + " " + H, role: "img", "aria-label": label },
-    ...grid, line((s) => s.memory + s.disk, "a", 5), line((s) => s.memory, "b", 2),
-    make("text", { x: L, y: H - 6 }, time(t0) + " UTC"),
-    make("text", { x: W, y: H - 6, "text-anchor": "end" }, time(t1) + " UTC"));
-  const key = make("div", { class: "key" },
-    make("span", { style: "--of: var(--a)" }, "all hits"),
-    make("span", { style: "--of: var(--b)" }, "hits in memory"));
-  show("hits", svg, key);
-}
-
-function timeline(data) {
-  const known = data.snapshots.filter((one) => one.time !== null);
-  if (known.length === 0) return show("snapshots", empty("No snapshots yet."));
-  const targets = [...new Set(known.map((one) => one.target))];
-  const W = 960, L = 90, ROW = 28, H = targets.length * ROW + 26;
-  const t0 = Math.min(...known.map((one) => one.time)), t1 = data.now;
-  const x = (t) => L + 8 + (W - L - 16) * (t - t0) / Math.max(1, t1 - t0);
-  const rows = targets.flatMap((target, at) => {
-    const y = at * ROW + 14;
-    return [make("text", { x: 0, y: y + 4 }, target),
-      make("line", { x1: L, x2: W, y1: y, y2: y, stroke: "var(--line)" }),
-      ...known.filter((one) => one.target === target).map((one) =>
-        make("circle", { cx: x(one.time).toFixed(1), cy: y, r: 5, fill: "var(--a)" },
-          make("title", {}, one.name)))];
-  });
-  const label = known.length + " snapshots of " + targets.join(", ");
-  show("snapshots", make("svg", { viewBox: "0 0 " + W + " " + H, role: "img", "aria-label": label },
-    ...rows, make("text", { x: L, y: H - 4 }, time(t0) + " UTC"),
-    make("text", { x: W, y: H - 4, "text-anchor": "end" }, "now")));
-}
+const pill = (text, kind) => make("span", { class: "pill " + kind }, text);
 
 function figures(data) {
-  const { memory, disk, model } = data.cache.counts;
-  const all = memory + disk + model;
+  const { counts } = data.cache, all = total(counts);
+  const { packs } = data.cache;
   const list = [
-    ["Hit rate", all === 0 ? "–" : (100 * (memory + disk) / all).toFixed(1) + " %"],
-    ["Texts answered", number(all)],
-    ["Computed", number(model)],
-    ["Vectors kept", number(data.cache.entries)],
-    ["On disk", bytes(data.cache.vector_bytes)],
-    ["Saved by sharing", number(data.cache.shared)],
-    ["Active requests", number(data.requests.active)],
-    ["Chain height", number(data.chain.size)],
+    ["Hit rate", all === 0 ? "–" : percent(hitShare(counts)), "since the start"],
+    ["Texts answered", short(all), number(counts.model) + " computed"],
+    ["Vectors kept", short(data.cache.entries), bytes(data.cache.vector_bytes)],
+    ["Packs in memory", packs.bytes === 0 ? "–" : percent(packs.resident_bytes / packs.bytes),
+      packs.bytes === 0 ? "nothing packed yet" : "of " + bytes(packs.bytes)],
+    ["Saved by sharing", short(data.cache.shared), "computed once for several"],
+    ["Requests now", number(data.requests.active), number(data.requests.queued) + " waiting"],
+    ["Memory", bytes(data.memory_bytes), "of this service"],
+    ["Chain height", number(data.chain.size), data.chain.problem ? "unreadable" : "blocks"],
   ];
-  document.querySelector("#figures").replaceChildren(...list.map(([name, value]) =>
-    make("div", {}, make("dt", {}, name), make("dd", {}, value))));
+  find("#figures").replaceChildren(...list.map(([name, value, note]) =>
+    make("div", {}, make("dt", {}, name), make("dd", {}, value, make("small", {}, note)))));
 }
 
-function draw(data) {
+const seen = () => latest === null ? [] : latest.history.slice(
+  Math.max(0, latest.history.findIndex((sample) => total(sample) > 0)));
+
+function hits() {
+  const samples = seen();
+  if (!samples.some((sample) => total(sample) > 0)) {
+    find("#readout").textContent = "";
+    return show("hits", empty("Nothing was asked for yet. A first request:",
+      'curl --unix-socket ' + latest.socket + ' http://localhost/v1/embeddings -d \\'{"input": "hello"}\\''));
+  }
+  if (cursor !== null) cursor = Math.min(cursor, samples.length - 1);
+  show("hits", hitChart(samples, cursor, widthOf("hits")),
+    key([{ label: "hit rate", colour: "ink" }, ...LAYERS]));
+}
+
+function readOut() {
+  const samples = seen(), sample = cursor === null ? null : samples[cursor];
+  const all = sample ? total(sample) : 0;
+  find("#readout").textContent = !sample ? ""
+    : time(sample.time) + " UTC: " + (all === 0 ? "no texts" : percent(hitShare(sample)) +
+      " hits of " + number(all) + " texts (" + LAYERS.filter(({ name }) => sample[name] > 0)
+        .map(({ name, label }) => number(sample[name]) + " " + label).join(", ") + ")");
+}
+
+function moveCursor(event) {
+  const last = seen().length - 1;
+  if (last < 0) return;
+  const at = cursor ?? last + 1;
+  const to = { ArrowLeft: at - 1, ArrowRight: at + 1, Home: 0, End: last, Escape: null }[event.key];
+  if (to === undefined) return;
+  event.preventDefault();
+  cursor = to === null ? null : Math.max(0, Math.min(last, to));
+  hits();
+  readOut();
+}
+
+function latency(data) {
+  const rows = LAYERS.flatMap(({ name, label, colour }) => {
+    const found = data.latency.find((one) => one.layer === name);
+    return found ? [{ ...found, label, colour }] : [];
+  });
+  if (rows.length === 0) return show("latency", empty("No lookups yet."));
+  show("latency", latencyChart(rows, widthOf("latency")),
+    make("p", { class: "note" }, "Full dot: half of the lookups. Ring: 99 of 100. By the slowest layer that a request needed."));
+}
+
+function chain(data) {
+  if (data.chain.problem) return show("chain", make("p", { class: "bad" }, data.chain.problem));
+  if (data.chain.blocks.length === 0) return show("chain", empty("The chain begins with the first change."));
+  show("chain", make("ol", { class: "blocks", reversed: "" }, ...data.chain.blocks.map((block) =>
+    make("li", { value: block.number },
+      make("span", { class: "height" }, "#" + block.number),
+      make("span", { class: "what" }, make("strong", {}, block.category + " " + block.action), " ", block.what),
+      make("span", { class: "note" }, "by " + block.who + ", " + time(Date.parse(block.time)) + " UTC"),
+      make("code", { title: block.hash }, block.hash.slice(0, 16))))));
+}
+
+function jobs(data) {
+  show("jobs", data.leader ? "" : make("p", { class: "note" },
+    "Another service on this root runs the schedule."),
+    table(["Job", ">Every", ">Last run", ">Next", "State"], data.jobs.map((job) => {
+      const off = job.everyMs <= 0;
+      const next = job.lastMs === null ? 0 : job.lastMs + job.everyMs - data.now;
+      return [job.name, off ? "–" : ago(job.everyMs), job.lastMs === null ? "–" : ago(data.now - job.lastMs) + " ago",
+        off ? "–" : next <= 0 ? "now" : "in " + ago(next),
+        off ? pill("off", "dim") : job.error ? make("span", { class: "bad" }, job.error) : pill("ok", "good")];
+    })));
+}
+
+function draw() {
+  const data = latest;
   figures(data);
-  hits(data);
-  timeline(data);
-  const names = { memory: "memory", disk: "disk", model: "model (computed)" };
-  show("latency", data.latency.length === 0 ? empty("Nothing was looked up yet.")
-    : table(["Layer", ">Half of them", ">99 of 100"],
-      data.latency.map((one) => [names[one.layer] ?? one.layer, span(one.p50), span(one.p99)])));
-  show("numa", data.numa.length === 0 ? empty("The kernel tells of no nodes.")
-    : table(["Node", "CPUs", ">Memory", ">Free", ">Page cache", ">Own pages"],
-      data.numa.map((n) => [String(n.node), n.cpus, bytes(n.total_bytes), bytes(n.free_bytes),
-        bytes(n.file_bytes), number(n.own_pages)])));
-  show("plugins", data.plugins.length === 0 ? empty("No plugins are installed.")
-    : table(["Name", "Version", "Note"], data.plugins.map((plugin) =>
-      [plugin.name, plugin.version ?? "–", plugin.problem ?? ""])));
-  show("chain", data.chain.problem ? make("p", { class: "bad" }, data.chain.problem)
-    : data.chain.blocks.length === 0 ? empty("The chain begins with the first change.")
-    : table([">Block", "Time (UTC)", "Category", "Action", "What", "Who", "Hash"],
-      data.chain.blocks.map((block) => [String(block.number), time(Date.parse(block.time)),
-        block.category, block.action, block.what, block.who,
-        make("code", {}, block.hash.slice(0, 12))])));
-  show("jobs", table(["Job", ">Every", "Last run (UTC)", "Problem"], data.jobs.map((job) =>
-    [job.name, job.everyMs > 0 ? Math.round(job.everyMs / 1000) + " s" : "off",
-      job.lastMs === null ? "–" : time(job.lastMs), job.error ?? ""])));
+  hits();
+  latency(data);
+  const known = data.snapshots.filter((one) => one.time !== null);
+  show("snapshots", known.length > 0 ? timeline(known, data.now, widthOf("snapshots"))
+    : data.snapshots_possible ? empty("No snapshots yet. A first one:", "op-dbus snapshot create")
+    : empty("Snapshots need a root on btrfs. A way there:", "op-dbus init --loopback 2G"));
+  show("numa", ...data.numa.length === 0 ? [empty("This kernel tells of no NUMA nodes.")]
+    : [...data.numa.map(nodeBar), key(NODE_PARTS)]);
+  show("plugins", data.plugins.length === 0
+    ? empty("No plugins are installed. One from a file:", "op-dbus plugin install FILE")
+    : table(["Name", "Version", "State"], data.plugins.map((plugin) => [plugin.name, plugin.version ?? "–",
+      plugin.problem ? make("span", { class: "bad" }, plugin.problem) : pill("ok", "good")])));
+  chain(data);
+  jobs(data);
+}
+
+function state(kind, text) {
+  const status = find("#status");
+  status.className = kind;
+  status.textContent = text;
+  document.body.classList.toggle("stale", kind === "bad");
 }
 
 async function refresh() {
-  const status = document.querySelector("#status");
+  clearTimeout(timer);
   try {
-    const response = await fetch("/overview.json");
+    const response = await fetch("/overview.json", { signal: AbortSignal.timeout(EVERY_MS) });
     if (!response.ok) throw new Error("status " + response.status);
-    const data = await response.json();
-    draw(data);
-    status.className = "";
-    status.textContent = "version " + data.version + ", " + data.root + ", as of " +
-      time(data.now) + " UTC";
+    latest = await response.json();
+    latestAt = Date.now();
+    draw();
+    state(paused ? "dim" : "good", (paused ? "Paused, as of " : "Serving, as of ") + time(latest.now).slice(11) + " UTC");
+    find("#about").textContent = "version " + latest.version + " · " + latest.root + " · up " +
+      ago(latest.now - latest.started) + " · model " + latest.default_model;
   } catch (error) {
-    status.className = "bad";
-    status.textContent = "The service does not answer (" + error.message + ")";
+    const since = latestAt === 0 ? "" : "; what is shown is " + ago(Date.now() - latestAt) + " old";
+    const why = error.name === "TimeoutError" ? "no answer in time" : error.message;
+    state("bad", "The service does not answer (" + why + ")" + since);
   }
-  setTimeout(refresh, EVERY_MS);
+  if (!paused) timer = setTimeout(refresh, EVERY_MS);
 }
-refresh();
+
+function pause() {
+  paused = !paused;
+  find("#pause").setAttribute("aria-pressed", String(paused));
+  void refresh();
+}
+
+find("#hits .body").addEventListener("keydown", moveCursor);
+find("#pause").addEventListener("click", pause);
+addEventListener("keydown", (event) => {
+  if (event.ctrlKey || event.altKey || event.metaKey) return;
+  if (event.key === "p") return pause();
+  const link = document.querySelectorAll("nav a")[Number(event.key) - 1];
+  if (!link) return;
+  link.click();
+  find(link.getAttribute("href") + " .body").focus({ preventScroll: true });
+});
+let width = innerWidth;
+addEventListener("resize", () => {
+  if (innerWidth === width || latest === null) return;
+  width = innerWidth;
+  draw();
+});
+void refresh();
 `;

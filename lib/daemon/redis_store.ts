@@ -7,7 +7,7 @@ export interface RedisOptions {
   /** One for a single server, several for the nodes of a cluster: `redis://host:6379`. */
   readonly urls: readonly string[];
   readonly cluster: boolean;
-  /** How long a vector stays unused before the engine may drop it; 0 for ever. */
+  /** The engine drops a vector so long after it was written; 0 for never. */
   readonly expireS: number;
   /** Hears of a lost or refused connection: one line. */
   readonly onError: (message: string) => void;

@@ -21,15 +21,18 @@ export function jsonAnswer(value: unknown, status = 200): HttpAnswer {
 /** The API's routes. */
 export function apiRoutes(
   service: EmbeddingService,
-  limits: Limits,
+  limits: () => Limits,
   extras: RouteExtras = {},
 ): Map<string, Route> {
-  return new Map([
+  return new Map<string, Route>([
     ["/v1/embeddings", embeddingsRoute(service, limits)],
     ["/v1/models", modelsRoute(service)],
     ["/v1/similarity", similarityRoute(service)],
-    ["/healthz", probe(() => ({ type: "text/plain", body: "ok\n" }))],
-    ["/readyz", probe(() => readiness(extras.notReady?.() ?? null))],
+    ["/healthz", { ...probe(() => ({ type: "text/plain", body: "ok\n" })), open: true }],
+    [
+      "/readyz",
+      { ...probe(() => readiness(extras.notReady?.() ?? null)), open: true },
+    ],
     [
       "/metrics",
       probe(async () => ({
@@ -50,12 +53,12 @@ function readiness(why: string | null): HttpAnswer {
   return { status: 503, type: "text/plain", body: `${why}\n` };
 }
 
-function embeddingsRoute(service: EmbeddingService, limits: Limits): Route {
+function embeddingsRoute(service: EmbeddingService, limits: () => Limits): Route {
   return {
     method: "POST",
     limited: true,
     async handle({ body, signal }) {
-      const request = parseEmbeddings(parseObject(body), limits.batchTexts);
+      const request = parseEmbeddings(parseObject(body), limits().batchTexts);
       return {
         type: "application/json",
         body: await service.embeddings(request, signal),

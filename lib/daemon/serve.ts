@@ -1,25 +1,31 @@
 /** The service from start to stop. */
-import { isSysError } from "../../ffi/errno.ts";
-import { AT_FDCWD, mkdirAt, unlinkAt } from "../../ffi/files.ts";
-import { S_IFMT, S_IFSOCK, statAt } from "../../ffi/stat.ts";
 import type { Config } from "../base/config.ts";
-import { asOpError, OpError } from "../base/errors.ts";
+import { asOpError } from "../base/errors.ts";
 import type { Layout } from "../base/layout.ts";
 import { requireRoot } from "../base/root.ts";
 import { EmbeddingCache } from "../cache/embedding_cache.ts";
 import { ChainRecorder } from "../chain/recorder.ts";
-import type { Embedder } from "../embed/embedder.ts";
 import { EmbeddingService } from "./embedding_service.ts";
 import { HttpServer } from "./http_server.ts";
+import type { DbusService } from "./dbus_service.ts";
 import { jobsOf, snapshotChain } from "./jobs.ts";
 import { Models, type ModelSource } from "./models.ts";
 import { activatedFds, Notifier } from "./notify.ts";
-import { Overview, pluginsOf } from "./overview.ts";
+import { Listeners } from "./listeners.ts";
+import { Overview } from "./overview.ts";
 import { pageRoutes } from "./page.ts";
+import { PluginWatch } from "./plugin_watch.ts";
+import { QueryWatch } from "./query_watch.ts";
 import { apiRoutes } from "./routes.ts";
 import { Scheduler } from "./scheduler.ts";
-import { limitsOf, parseListen, readToken } from "./settings.ts";
-import { SharedEmbedder, TIER_DEFAULTS, TierTwo } from "./tier_two.ts";
+import {
+  changedKeys,
+  limitsOf,
+  needRestart,
+  parseListen,
+  readToken,
+} from "./settings.ts";
+import { TIER_DEFAULTS, TierTwo } from "./tier_two.ts";
 import { upstreamSource } from "./upstream_source.ts";
 
 /** How loud a log line is, as syslog counts. */
@@ -34,33 +40,36 @@ export type Log = (
 /** What a service is made of. */
 export interface ServeOptions {
   readonly layout: Layout;
-  readonly models: ModelSource;
+  /** The models of this host, as a configuration has them. */
+  readonly models: (config: Config) => ModelSource | Promise<ModelSource>;
   readonly log: Log;
   readonly env: (name: string) => string | undefined;
   /** Read again at each reload. */
   readonly config: () => Config;
 }
 
-const SOCKET_MODE = 0o660;
-/** Changes under the root come in bursts: one look for all of them. */
-const PLUGIN_SETTLE_MS = 200;
 const REPEAT_MS = 60_000;
+/** How long to wait before the bus is tried again. */
+const BUS_RETRY_MS = 5_000;
 
 /** A running service. */
 export class Service {
   readonly #closers: (() => void | Promise<void>)[] = [];
   readonly #notifier: Notifier;
   #config: Config;
-  #plugins = "";
   #problem: string | null = "starting";
+  #dbus: DbusService | null = null;
+  #reloads: Promise<void> = Promise.resolve();
 
   cache!: EmbeddingCache;
   recorder!: ChainRecorder;
   service!: EmbeddingService;
   server!: HttpServer;
+  listeners!: Listeners;
   scheduler!: Scheduler;
   overview!: Overview;
-  tier: TierTwo | null = null;
+  plugins!: PluginWatch;
+  #watch: QueryWatch | null = null;
 
   private constructor(readonly options: ServeOptions) {
     this.#config = options.config();
@@ -96,25 +105,40 @@ export class Service {
       arenaBytes: config.get("cache.arena_size"),
     });
     this.#closers.push(() => this.cache.close());
-    const each = kind === "btrfs" && config.get("chain.snapshot_every") === "operation";
     this.recorder = new ChainRecorder(layout, {
       onNotice: (notice) => log("warning", `chain: ${notice}`),
-      ...(each && { afterRecord: () => snapshotChain(layout, config) }),
+      afterRecord: async () => {
+        const each = this.#config.get("chain.snapshot_every") === "operation";
+        if (kind === "btrfs" && each) await snapshotChain(layout, this.#config);
+      },
     });
     this.#closers.push(() => this.recorder[Symbol.dispose]());
-    await this.#openTier(config);
-    const models = new Models(this.#modelSource(config));
-    this.#closers.push(() => models[Symbol.dispose]());
-    this.service = new EmbeddingService(this.cache, models);
+    const source = await this.#modelSource(config);
+    const models = new Models(source);
+    if (!upstreamSource(config)) models.check(source.defaultName);
+    this.service = new EmbeddingService(this.cache, models, await this.#openTier(config));
+    this.#closers.push(() => this.service.tier?.close());
+    this.#closers.push(() => this.service.models.close());
     await this.#listen(config);
     this.#schedule(config);
     this.#watchPlugins();
-    await this.#offerDbus(config);
+    this.#closers.push(() => this.#dbus?.[Symbol.asyncDispose]());
+    await this.#offerDbus(config.get("serve.dbus"));
+    this.scheduler.start(); // its first snapshots are heard on the bus
     this.#watchdog();
     this.#problem = null;
     this.#notifier.send("READY=1", "STATUS=serving");
     log("info", "ready");
     void this.#warm(config.get("serve.warm"));
+    this.#watchQueries();
+  }
+
+  /** After readiness: until it watches, cached queries live until their age. */
+  #watchQueries(): void {
+    const { layout, log, env } = this.options;
+    this.#watch = new QueryWatch(layout, log, env);
+    this.#closers.push(() => this.#watch?.[Symbol.asyncDispose]());
+    void this.#watch.restart();
   }
 
   /** Takes the last hot set into memory: after readiness, since a miss is slow, not wrong. */
@@ -131,9 +155,9 @@ export class Service {
     }
   }
 
-  async #openTier(config: Config): Promise<void> {
+  async #openTier(config: Config): Promise<TierTwo | null> {
     const urls = config.get("serve.redis.urls");
-    if (urls.length === 0) return;
+    if (urls.length === 0) return null;
     const { openRedis } = await import("./redis_store.ts");
     const store = await openRedis({
       urls,
@@ -144,20 +168,11 @@ export class Service {
       }),
     });
     const timeoutMs = config.get("serve.redis.timeout");
-    this.tier = new TierTwo(store, { ...TIER_DEFAULTS, timeoutMs });
-    this.#closers.push(() => this.tier?.close());
+    return new TierTwo(store, { ...TIER_DEFAULTS, timeoutMs });
   }
 
-  #modelSource(config: Config): ModelSource {
-    const source = upstreamSource(config) ?? this.options.models;
-    const { tier } = this;
-    if (!tier) return source;
-    return {
-      defaultName: source.defaultName,
-      names: () => source.names(),
-      open: async (name): Promise<Embedder> =>
-        new SharedEmbedder(await source.open(name), tier),
-    };
+  async #modelSource(config: Config): Promise<ModelSource> {
+    return upstreamSource(config) ?? await this.options.models(config);
   }
 
   async #listen(config: Config): Promise<void> {
@@ -165,7 +180,7 @@ export class Service {
     const limits = limitsOf(config);
     const token = readToken(config.get("serve.token_file"));
     const routes = new Map([
-      ...apiRoutes(this.service, limits, {
+      ...apiRoutes(this.service, () => this.server.limits, {
         metrics: () => this.overview.metrics(),
         notReady: () => this.#problem,
       }),
@@ -178,33 +193,16 @@ export class Service {
       token,
       onFailure: (error, path) => log("error", error.message, { path, code: error.code }),
     });
-    this.#closers.push(() => this.server.drain(config.get("serve.drain_timeout")));
+    this.#closers.push(() => this.server.drain(this.#config.get("serve.drain_timeout")));
+    this.listeners = new Listeners(this.server, (what, fields) => {
+      log("info", what, fields);
+    });
+    this.#closers.push(() => this.listeners[Symbol.dispose]());
     const fds = activatedFds(env);
-    for (const fd of fds) await this.server.listen({ fd });
+    await this.listeners.takeOver(fds);
     const path = config.get("serve.socket");
-    if (fds.length === 0 && path !== "") await this.#listenOnPath(path);
-    const tcp = parseListen(config.get("serve.listen"), token);
-    if (tcp && "port" in tcp) {
-      const port = await this.server.listen(tcp);
-      log("info", "listening", { host: tcp.host, port: port ?? tcp.port });
-    }
-    if (fds.length > 0) log("info", "took over sockets", { count: fds.length });
-  }
-
-  async #listenOnPath(path: string): Promise<void> {
-    const folder = path.slice(0, path.lastIndexOf("/"));
-    try {
-      mkdirAt(AT_FDCWD, folder, 0o755);
-    } catch (error) {
-      if (!isSysError(error, "EEXIST")) {
-        throw asOpError(error, `Cannot make the folder of the socket`);
-      }
-    }
-    await removeStale(path);
-    await this.server.listen({ path });
-    await Deno.chmod(path, SOCKET_MODE);
-    this.#closers.push(() => unlinkQuietly(path));
-    this.options.log("info", "listening", { socket: path });
+    if (fds.length === 0 && path !== "") await this.listeners.onPath(path);
+    await this.listeners.onTcp(parseListen(config.get("serve.listen"), token));
   }
 
   #schedule(config: Config): void {
@@ -215,58 +213,68 @@ export class Service {
     });
     this.overview = new Overview({
       layout,
-      config,
+      config: () => this.#config,
       cache: this.cache,
       service: this.service,
       server: this.server,
       scheduler: this.scheduler,
-      tier: this.tier,
     });
     this.#closers.push(() => this.overview[Symbol.dispose]());
     this.#closers.push(() => this.scheduler.stop());
-    this.scheduler.start();
   }
 
   #jobs(config: Config) {
-    const { layout } = this.options;
-    return jobsOf({ layout, config, cache: this.cache, recorder: this.recorder });
+    const { cache, recorder, options: { layout } } = this;
+    const onSnapshot = ({ target, path }: { target: string; path: string }) => {
+      this.#dbus?.emit("SnapshotCreated", target, path);
+    };
+    return jobsOf({ layout, config, cache, recorder, onSnapshot });
   }
 
   /** Plugins appear and disappear without a restart. */
   #watchPlugins(): void {
     const { layout, log } = this.options;
-    this.#plugins = JSON.stringify(pluginsOf(layout));
-    const watcher = Deno.watchFs(layout.root, { recursive: false });
-    let timer: ReturnType<typeof setTimeout> | undefined;
-    const look = () => {
-      const now = JSON.stringify(pluginsOf(layout));
-      if (now === this.#plugins) return;
-      this.#plugins = now;
-      log("info", "plugins changed", { plugins: now });
-      this.onPlugins?.();
-    };
-    void (async () => {
-      for await (const _event of watcher) {
-        clearTimeout(timer);
-        timer = setTimeout(look, PLUGIN_SETTLE_MS);
-      }
-    })();
-    this.#closers.push(() => {
-      clearTimeout(timer);
-      watcher.close();
+    this.plugins = new PluginWatch(layout, {
+      onChange: (plugins) => {
+        log("info", "plugins changed", { plugins: JSON.stringify(plugins) });
+        this.#dbus?.emit("PluginsChanged");
+        void this.#watch?.restart();
+      },
+      onBlind: (why) => log("warning", `${why}; a reload looks again`),
     });
+    this.#closers.push(() => this.plugins[Symbol.dispose]());
   }
 
-  /** Hears that plugins appeared, changed or went. */
-  onPlugins: (() => void) | undefined;
-
-  async #offerDbus(config: Config): Promise<void> {
-    const where = config.get("serve.dbus");
+  /** Offers `org.opdbus1`, on another bus than before, or no longer. */
+  async #offerDbus(where: string): Promise<void> {
+    await this.#dbus?.[Symbol.asyncDispose]();
+    this.#dbus = null;
     if (where === "off") return;
     const { DbusService } = await import("./dbus_service.ts");
-    const offered = await DbusService.offer(where, this);
-    this.#closers.push(() => offered[Symbol.asyncDispose]());
+    this.#dbus = await DbusService.offer(where, this);
+    this.#dbus.bus.onClosed((why) => void this.#offerAgain(where, why));
     this.options.log("info", "offering org.opdbus1", { bus: where });
+  }
+
+  /** The bus went away: HTTP goes on, and the bus is tried until it is back. */
+  async #offerAgain(where: string, why: string): Promise<void> {
+    let known = why;
+    this.options.log("warning", "the bus went away", { bus: where, why });
+    const over = () => this.#problem !== null || this.#config.get("serve.dbus") !== where;
+    while (!over()) {
+      await new Promise<void>((resolve) => {
+        const timer = setTimeout(resolve, BUS_RETRY_MS);
+        Deno.unrefTimer(timer); // a service that stops does not wait for it
+      });
+      if (over()) return;
+      try {
+        return await this.#offerDbus(where);
+      } catch (error) {
+        const { message } = asOpError(error);
+        if (message !== known) this.options.log("warning", message);
+        known = message;
+      }
+    }
   }
 
   #watchdog(): void {
@@ -276,26 +284,62 @@ export class Service {
     this.#closers.push(() => clearInterval(timer));
   }
 
-  /** Reads configuration and plugins again. What needs a restart says so. */
-  reload(): void {
+  /**
+   * Reads configuration, token and plugins again, one reload after the other. A
+   * configuration with a mistake changes nothing; what needs a restart is named.
+   */
+  reload(): Promise<void> {
+    return this.#reloads = this.#reloads.then(() => this.#reload());
+  }
+
+  async #reload(): Promise<void> {
     const { log } = this.options;
+    if (this.#problem !== null) return; // stopping
     this.#notifier.reloading();
     try {
-      const before = this.#config;
-      this.#config = this.options.config();
-      this.scheduler.jobs = this.#jobs(this.#config);
-      const fixed = changedKeys(before, this.#config);
-      if (fixed.length > 0) {
-        log("warning", "a restart is needed for some settings", {
-          keys: fixed.join(","),
-        });
-      }
-      this.onPlugins?.();
+      await this.#apply(this.options.config());
+      this.plugins.look();
+      void this.#watch?.restart();
       log("info", "reloaded");
     } catch (error) {
       log("error", `Cannot reload: ${asOpError(error).message}; the old settings stay`);
     }
     this.#notifier.send("READY=1", "STATUS=serving");
+  }
+
+  async #apply(config: Config): Promise<void> {
+    // Whatever can be wrong with the settings is found before the first is used.
+    const token = readToken(config.get("serve.token_file")), limits = limitsOf(config);
+    const listen = parseListen(config.get("serve.listen"), token);
+    const source = await this.#modelSource(config), jobs = this.#jobs(config);
+    const changed = changedKeys(this.#config, config);
+    const touches = (...prefixes: string[]) =>
+      changed.some((key) => prefixes.some((prefix) => key.startsWith(prefix)));
+    const tier = touches("serve.redis.") ? await this.#openTier(config) : undefined;
+    // A new address may be taken, or a bus away: that changes nothing else.
+    if (touches("serve.listen")) await this.listeners.onTcp(listen);
+    if (touches("serve.dbus")) await this.#offerDbus(config.get("serve.dbus"));
+    this.#config = config;
+    this.server.configure(limits, token);
+    this.scheduler.jobs = jobs;
+    this.#use(source, touches("embed.", "serve.upstream."), tier);
+    const late = changed.filter(needRestart);
+    if (late.length > 0) {
+      const keys = late.join(",");
+      this.options.log("warning", "these settings need a restart", { keys });
+    }
+  }
+
+  /** Other models, another second tier: requests under way end with the old ones. */
+  #use(source: ModelSource, reopen: boolean, tier: TierTwo | null | undefined): void {
+    const { service } = this;
+    if (reopen) {
+      void service.models.close();
+      service.models = new Models(source);
+    } else service.models.source = source;
+    if (tier === undefined) return;
+    void service.tier?.close();
+    service.tier = tier;
   }
 
   /** Drains, flushes and closes. */
@@ -328,52 +372,4 @@ function seldom(say: (message: string) => void): (message: string) => void {
     lastMs = now;
     say(message);
   };
-}
-
-/** Settings that are read at the start only. */
-const FIXED = [
-  "cache.",
-  "embed.",
-  "serve.socket",
-  "serve.listen",
-  "serve.redis.",
-  "serve.up",
-];
-
-function changedKeys(before: Config, after: Config): string[] {
-  const old = new Map(before.entries().map(({ name, shown }) => [String(name), shown]));
-  return after.entries()
-    .filter(({ name, shown }) => old.get(String(name)) !== shown)
-    .map(({ name }) => String(name))
-    .filter((name) => FIXED.some((prefix) => name.startsWith(prefix)));
-}
-
-/** Removes a socket that nobody listens on; one in use is left alone. */
-async function removeStale(path: string): Promise<void> {
-  try {
-    if ((statAt(AT_FDCWD, path).mode & S_IFMT) !== S_IFSOCK) {
-      throw new OpError("cannot_listen", `Cannot listen on ${path}: it is no socket`, {
-        hint: "move it away, or set serve.socket",
-      });
-    }
-  } catch (error) {
-    if (isSysError(error, "ENOENT")) return;
-    throw error;
-  }
-  try {
-    (await Deno.connect({ transport: "unix", path })).close();
-  } catch {
-    return unlinkQuietly(path); // nobody answers: left by a service that was killed
-  }
-  throw new OpError("cannot_listen", `Cannot listen on ${path}: another service does`, {
-    hint: "op-dbus status tells about it",
-  });
-}
-
-function unlinkQuietly(path: string): void {
-  try {
-    unlinkAt(AT_FDCWD, path);
-  } catch (error) {
-    if (!isSysError(error, "ENOENT")) throw error;
-  }
 }

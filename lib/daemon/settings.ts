@@ -17,6 +17,7 @@ export function limitsOf(config: Config): Limits {
     concurrent: config.get("serve.concurrency"),
     waiting: config.get("serve.queue"),
     perSecond: config.get("serve.rate"),
+    heldBytes: config.get("serve.memory"),
     connections: config.get("serve.connections"),
     requestTimeoutMs: config.get("serve.request_timeout"),
   };
@@ -67,4 +68,24 @@ export function parseListen(text: string, token: string | null): ListenOn | null
     );
   }
   return { host, port };
+}
+
+/** Settings that only a start reads: what is open under them cannot be swapped. */
+const AT_START = [
+  ...["root", "cache.codec", "cache.durability", "cache.arena_size"],
+  ...["serve.socket", "serve.warm"],
+];
+
+/** The names of settings that differ. */
+export function changedKeys(before: Config, after: Config): string[] {
+  const shown = (config: Config) =>
+    new Map(config.entries().map(({ name, shown }) => [name, shown]));
+  const old = shown(before), now = shown(after);
+  const names = new Set([...old.keys(), ...now.keys()]);
+  return [...names].filter((name) => old.get(name) !== now.get(name));
+}
+
+/** Whether a changed setting takes effect at the next start only. */
+export function needRestart(key: string): boolean {
+  return AT_START.includes(key);
 }

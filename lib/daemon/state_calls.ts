@@ -4,6 +4,7 @@ import { InputError } from "../base/errors.ts";
 import { Buses } from "../state/buses.ts";
 import { diff } from "../state/diff.ts";
 import { MAX_STATE_BYTES, parseDocument } from "../state/document.ts";
+import { parseJsonText } from "../state/json_text.ts";
 import { loadPlugins } from "../state/plugins.ts";
 import { query } from "../state/query.ts";
 
@@ -33,17 +34,17 @@ export async function planJson(
   if (text.length > MAX_STATE_BYTES) {
     throw new InputError("bad_state", "Cannot plan: the state document is too long");
   }
+  const file = "the call's argument";
   let value;
   try {
-    value = JSON.parse(text);
+    // As from a file: 64-bit integers keep their digits, a key that comes twice is told.
+    value = parseJsonText(text, file);
   } catch (cause) {
-    throw new InputError("bad_state", "Cannot plan: the state document is not JSON", {
-      cause,
-    });
+    if (!(cause instanceof InputError)) throw cause;
+    throw new InputError("bad_state", `Cannot plan: ${cause.message}`, { cause });
   }
-  const desired = parseDocument(value, "the call's argument");
+  const desired = parseDocument(value, file);
   const { plugins } = loadPlugins(layout);
   await using buses = new Buses();
-  const file = "the call's argument";
   return JSON.stringify(await diff(desired, { layout, buses, plugins, file, signal }));
 }

@@ -50,6 +50,8 @@ const MAGIC = Buffer.from("OPV1");
 const CHECKSUM_BYTES = 16;
 const WRITE_BATCH = 256;
 const KEY_PREFIX = "op-dbus:v1:";
+/** How long closing may write what is queued. */
+const CLOSE_WAIT_MS = 2000;
 
 /** A value: magic, checksum over key and vector, the vector as float32, little endian. */
 export function encodeValue(key: string, vector: Float32Array): Uint8Array {
@@ -91,6 +93,7 @@ export class TierTwo {
   readonly breaker = new Breaker();
   readonly #queue: [string, Uint8Array][] = [];
   #writing = false;
+  #writes: Promise<void> = Promise.resolve();
 
   constructor(
     readonly store: SharedStore,
@@ -137,7 +140,7 @@ export class TierTwo {
       return;
     }
     this.#queue.push([KEY_PREFIX + key, encodeValue(key, vector)]);
-    if (!this.#writing) void this.#write();
+    if (!this.#writing) this.#writes = this.#write();
   }
 
   async #write(): Promise<void> {
@@ -159,11 +162,13 @@ export class TierTwo {
   }
 
   /** Waits until what is queued was written or dropped. */
-  async flush(): Promise<void> {
-    while (this.#writing) await new Promise((resolve) => setTimeout(resolve, 1));
+  flush(): Promise<void> {
+    return this.#writes;
   }
 
-  close(): void {
+  /** Writes what is queued, for at most `waitMs`, and leaves the store. */
+  async close(waitMs = CLOSE_WAIT_MS): Promise<void> {
+    await withTimeout(this.#writes, waitMs).catch(() => {}); // a shared copy less
     this.store.close();
   }
 }
@@ -172,7 +177,12 @@ export class TierTwo {
 export class SharedEmbedder implements Embedder {
   readonly #keys: VectorKeys;
 
-  constructor(readonly inner: Embedder, readonly tier: TierTwo) {
+  /** @param onHits hears how many vectors of a call the tier had */
+  constructor(
+    readonly inner: Embedder,
+    readonly tier: TierTwo,
+    readonly onHits: (count: number) => void = () => {},
+  ) {
     this.#keys = new VectorKeys(inner.identity);
   }
 
@@ -190,6 +200,7 @@ export class SharedEmbedder implements Embedder {
     const shared = await this.tier.get(keys, dimensions);
     options.signal?.throwIfAborted();
     const missing = keys.map((_, i) => i).filter((i) => shared[i] === null);
+    this.onHits(texts.length - missing.length);
     const matrix = new Float32Array(texts.length * dimensions);
     shared.forEach((vector, i) => vector && matrix.set(vector, i * dimensions));
     if (missing.length === 0) return { matrix, tokens: 0, truncated: 0 };

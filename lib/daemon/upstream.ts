@@ -145,8 +145,9 @@ export class UpstreamError extends OpError {
 
 function refused(url: string, status: number, retryAfter: string | null): UpstreamError {
   const transient = status === 429 || status === 408 || status >= 500;
-  const seconds = Number(retryAfter);
-  const retryMs = Number.isFinite(seconds) && seconds > 0 ? seconds * 1000 : 0;
+  // Seconds, or a date (RFC 9110, 10.2.3).
+  const given = Number(retryAfter) * 1000 || Date.parse(retryAfter ?? "") - Date.now();
+  const retryMs = given > 0 ? given : 0;
   const message = `${url} answered with status ${status}`;
   return new UpstreamError("upstream_failed", message, transient, retryMs);
 }
@@ -192,7 +193,8 @@ export function checkAnswer(
     matrix.set(checkVector(embedding, dimensions, url), (index as number) * dimensions);
   }
   const tokens = answer?.usage?.prompt_tokens;
-  return { matrix, tokens: Number.isSafeInteger(tokens) ? tokens as number : 0 };
+  const counted = Number.isSafeInteger(tokens) && (tokens as number) >= 0;
+  return { matrix, tokens: counted ? tokens as number : 0 };
 }
 
 function checkVector(value: unknown, dimensions: number, url: string): number[] {

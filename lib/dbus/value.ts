@@ -29,12 +29,14 @@ export type Json =
 /** A value that does not fit its D-Bus type. */
 export class ValueError extends InputError {
   /**
-   * @param pointer JSON pointer (RFC 6901) to the value, within what was given
+   * @param pointer JSON pointer (RFC 6901) to the value, within what was given; empty
+   *   where what was given is no document: a name, a path
    * @param why what is wrong with it
    */
   constructor(readonly pointer: string, readonly why: string) {
-    super("bad_value", `Wrong value at ${pointer || "/"}: ${why}`, {
-      hint: "correct the value; op-dbus query shows one of the right type",
+    const at = pointer === "" ? "" : ` at ${pointer}`;
+    super("bad_value", `Wrong value${at}: ${why}`, {
+      ...(at && { hint: "correct the value; op-dbus query shows one of the right type" }),
     });
   }
 }

@@ -8,16 +8,16 @@ import { DifferenceError, InputError, OpError } from "../base/errors.ts";
 import type { Layout } from "../base/layout.ts";
 import { BaseTree } from "../stream/base_tree.ts";
 import type { ParentFinder } from "../stream/parents.ts";
-import { fileSource } from "../stream/source.ts";
 import type { RepositoryOrigin } from "./catalog.ts";
 import { download, fetchBytes, type FetchOptions } from "./download.ts";
 import { requireUrl } from "./fetch_source.ts";
 import { type IndexDelta, MAX_PACKAGE_BYTES } from "./index_schema.ts";
 import { ensureFolder } from "./json_file.ts";
 import { MAX_MINISIGN_BYTES, type PublicKey } from "./minisign/format.ts";
-import { digestFile, type FileDigests } from "./minisign/sign.ts";
+import type { FileDigests } from "./minisign/sign.ts";
 import { type NameVersion, type PackageName, parsePackageFileName } from "./names.ts";
 import { type PackageContent, readPackage } from "./package.ts";
+import { PackageFile } from "./package_file.ts";
 import { requireClaim } from "./package_signature.ts";
 import { downloadsPath } from "./places.ts";
 import { type Repositories, validKeys } from "./repositories.ts";
@@ -29,6 +29,7 @@ import { writeAtomically } from "../base/durable.ts";
 /** A package on disk that passed every check. */
 export interface VerifiedPackage {
   readonly path: string;
+  readonly file: PackageFile;
   /** The version that it is a difference to; null where it is whole. */
   readonly from: string | null;
   readonly content: PackageContent;
@@ -57,19 +58,20 @@ export async function acquireFile(
   context: AcquireContext,
   path: string,
 ): Promise<VerifiedPackage> {
+  const file = new PackageFile(path);
   const signed = context.allowUnsigned
-    ? trySignature(context, path)
-    : check(context, path);
-  const digests = signed?.digests ?? digestOf(path);
+    ? trySignature(context, file)
+    : check(context, file);
+  const digests = file.digests();
   const name = parsePackageFileName(path.slice(path.lastIndexOf("/") + 1));
-  const content = await read(context, path);
+  const content = await read(context, file);
   const from = baseVersion(context, content);
   if (signed) {
     requireClaim(signed.signature, digests, { ...content.manifest, from }, path);
   }
   if (name) requireManifest(path, content, name);
   const signedBy = signed?.key.id ?? null;
-  return { path, from, content, digests, signedBy, source: path };
+  return { path, file, from, content, digests, signedBy, source: path };
 }
 
 /** A package at a URL that is in no index: signed by a trusted key, or refused. */
@@ -89,12 +91,14 @@ export async function acquireUrl(
   const path = `${downloadsPath(context.layout)}/${file}`;
   await fetchSignature(url, path, context.fetch);
   await download(url, { path, sizeBytes: MAX_PACKAGE_BYTES }, context.fetch);
-  const { signature, key, digests } = check(context, path);
+  const opened = new PackageFile(path);
+  const { signature, key, digests } = check(context, opened);
   requireClaim(signature, digests, name, url.href);
-  const content = await read(context, path);
+  const content = await read(context, opened);
   requireManifest(url.href, content, name);
   return {
     path,
+    file: opened,
     from: name.from,
     content,
     digests,
@@ -161,9 +165,15 @@ async function acquireEntry(
     context.trust.requireNotRevoked(id);
     return keys.find((key) => key.id === id) ?? context.trust.find(id);
   };
-  const { signature, key, digests } = verifyFile(path, find);
+  const opened = new PackageFile(path);
+  const { signature, key, digests } = verifyFile(
+    path,
+    find,
+    undefined,
+    () => opened.digests(),
+  );
   requireClaim(signature, digests, name, url.href);
-  const content = await read(context, path);
+  const content = await read(context, opened);
   requireManifest(url.href, content, name);
   if (content.tree !== entry.tree) {
     throw new DifferenceError("wrong_package", `${url.href} is not what the index says`, {
@@ -172,6 +182,7 @@ async function acquireEntry(
   }
   return {
     path,
+    file: opened,
     from: name.from,
     content,
     digests,
@@ -201,31 +212,31 @@ function trustedKey(context: AcquireContext, id: string): PublicKey | undefined 
   ).find((key) => key.id === id);
 }
 
-function check(context: AcquireContext, path: string) {
-  return verifyFile(path, (id) => trustedKey(context, id));
+function check(context: AcquireContext, file: PackageFile) {
+  const find = (id: string) => trustedKey(context, id);
+  return verifyFile(file.path, find, undefined, () => file.digests());
 }
 
 /** A signature that is there must be right, even where none is asked for. */
-function trySignature(context: AcquireContext, path: string) {
+function trySignature(context: AcquireContext, file: PackageFile) {
   try {
-    return check(context, path);
+    return check(context, file);
   } catch (error) {
     const code = error instanceof DifferenceError ? error.code : "";
     if (code !== "unsigned" && code !== "unknown_key") throw error;
-    context.note(`${path} is NOT signed by a trusted key, and taken all the same`);
+    context.note(`${file.path} is NOT signed by a trusted key, and taken all the same`);
     return null;
   }
 }
 
-function digestOf(path: string): FileDigests {
-  return digestFile(path, MAX_PACKAGE_BYTES);
-}
-
-async function read(context: AcquireContext, path: string): Promise<PackageContent> {
+async function read(
+  context: AcquireContext,
+  file: PackageFile,
+): Promise<PackageContent> {
   const find = verifiedParents(context.layout);
   let base: BaseTree | undefined;
   try {
-    return await readPackage(fileSource(path), {
+    return await readPackage(await file.source(), {
       base: ({ parent }) => {
         const found = parent && find(parent);
         if (!found) return null;

@@ -18,7 +18,7 @@ import type { SecretKey } from "./minisign/secret_key.ts";
 import { isPluginName, type PackageName, parsePackageFileName } from "./names.ts";
 import { type PackageContent, readPackage } from "./package.ts";
 import { requireClaim } from "./package_signature.ts";
-import { isPlainLine } from "./plain_text.ts";
+import { asPlainLine, isPlainLine } from "./plain_text.ts";
 import { InvalidFileError, type Problem } from "./problems.ts";
 import { PluginFolder } from "./plugin_files.ts";
 import { INDEX_FILE } from "./repository_update.ts";
@@ -151,19 +151,15 @@ export function readRepositoryFile(folder: string): RepositoryFile {
 
 function findPackages(folder: string): Found[] {
   const found: Found[] = [];
+  for (const file of namesOf(folder, DT_REG)) {
+    if (file.endsWith(".btrfs.zst")) throw misplaced(file, parsePackageFileName(file));
+  }
   for (const name of namesOf(folder, DT_DIR).filter(isPluginName)) {
     for (const file of namesOf(`${folder}/${name}`, DT_REG)) {
       if (!file.endsWith(".btrfs.zst")) continue;
       const parsed = parsePackageFileName(file);
       if (!parsed || parsed.name !== name) {
-        throw new InputError(
-          "bad_package_name",
-          `${name}/${file} is in the wrong place`,
-          {
-            hint:
-              "packages lie in a folder of their plugin's name: lxc/lxc-v1.2.0.btrfs.zst",
-          },
-        );
+        throw misplaced(`${name}/${file}`, parsed);
       }
       found.push({
         ...parsed,
@@ -173,6 +169,20 @@ function findPackages(folder: string): Found[] {
     }
   }
   return found;
+}
+
+/** A package that is not taken is an error: left out of the index, nobody would miss it. */
+function misplaced(file: string, name: PackageName | null): InputError {
+  const base = file.slice(file.lastIndexOf("/") + 1);
+  return new InputError(
+    "bad_package_name",
+    `${asPlainLine(file)} is in the wrong place`,
+    {
+      hint: name
+        ? `move it into the folder of its plugin: ${name.name}/${base}`
+        : "a package lies in the folder of its plugin: lxc/lxc-v1.2.0.btrfs.zst",
+    },
+  );
 }
 
 function namesOf(folder: string, type: number): string[] {

@@ -1,7 +1,6 @@
 /** `plugin install` and `plugin upgrade`: resolve, get, check, ask, receive, activate. */
 import { InputError, OpError } from "../base/errors.ts";
 import { receiveStream } from "../stream/receive.ts";
-import { fileSource } from "../stream/source.ts";
 import { prepareActivation, type Prepared } from "./activate.ts";
 import {
   type AcquireContext,
@@ -331,9 +330,12 @@ export async function receiveVersion(
   // Receiving syncs the file system before the version shows, and so this before it.
   writeRecordUnsynced(layout, { ...record, identity: null });
   try {
-    // Audited already: now command by command, each before it is applied.
-    const source = { ...fileSource(verified.path), replayable: false };
-    const received = await receiveStream(source, {
+    // A file may have changed since its audit: command by command then, each audited
+    // again before it is applied.
+    const { file, content } = verified;
+    const source = await file.source();
+    const received = await receiveStream({ ...source, replayable: file.held }, {
+      ...(file.held && { audited: content.audit }),
       folder: layout.pluginSnapshots,
       name: snapshotName(named),
       expectedDigest: verified.content.tree,

@@ -12,6 +12,7 @@ import {
   prepareRemoval,
   prepareRollback,
   requireMet,
+  requireVersion,
 } from "./activate.ts";
 import { changedPaths } from "./changed_paths.ts";
 import { dependenciesOf, livePlugin, manifestOf, previousPlugin } from "./installed.ts";
@@ -36,6 +37,26 @@ async function carryOut(place: Workplace, prepared: readonly Prepared[]): Promis
 }
 
 /**
+ * Checks that {@link activateVersion} may be done, and changes nothing.
+ *
+ * @returns the version that is live until then; null where none is
+ * @throws what {@link activateVersion} throws
+ */
+export function planActivation(
+  place: Workplace,
+  version: NameVersion,
+  allowUnverified = false,
+): string | null {
+  requireVersion(place, version, allowUnverified);
+  const manifest = manifestOf(versionPath(place.layout, version));
+  if (manifest) {
+    const dependencies = dependenciesOf(manifest);
+    requireMet(place, [{ ...version, dependencies }]);
+  }
+  return livePlugin(place.layout, version.name)?.manifest.version ?? null;
+}
+
+/**
  * Makes a version live that is here already.
  *
  * @param allowUnverified take one that op-dbus did not receive itself
@@ -45,11 +66,7 @@ export async function activateVersion(
   version: NameVersion,
   allowUnverified = false,
 ): Promise<Prepared> {
-  const manifest = manifestOf(versionPath(place.layout, version));
-  if (manifest) {
-    const dependencies = dependenciesOf(manifest);
-    requireMet(place, [{ ...version, dependencies }]);
-  }
+  planActivation(place, version, allowUnverified);
   try {
     const prepared = prepareActivation(place, version, "activate", allowUnverified);
     await carryOut(place, [prepared]);
@@ -64,11 +81,17 @@ function discardPrepared({ layout, store }: Workplace, name: string): void {
   if (!store.exists(transactionPath(layout))) store.destroy(newPath(layout, name));
 }
 
+/** What a rollback would do; {@link rollbackPlugin} does it. @throws {OpError} */
+export function planRollback(place: Workplace, name: string): Prepared {
+  return prepareRollback(place, name);
+}
+
 /** Exchanges the live plugin with the one before it. */
-export async function rollbackPlugin(place: Workplace, name: string): Promise<Prepared> {
-  const prepared = prepareRollback(place, name);
-  await carryOut(place, [prepared]);
-  return prepared;
+export async function rollbackPlugin(
+  place: Workplace,
+  planned: Prepared,
+): Promise<void> {
+  await carryOut(place, [planned]);
 }
 
 /**

@@ -149,7 +149,18 @@ function buildArg(arg: ArgDocument): MappedArg {
 
 function buildState(name: string, state: StateDocument): MappedState {
   const { exclusive, after, requires_confirmation, undo_note, columns, ...more } = state;
-  const { fields, object_interface, write, add, remove, on, off, create, ...rest } = more;
+  const {
+    fields,
+    object_interface,
+    object_manager,
+    write,
+    add,
+    remove,
+    on,
+    off,
+    create,
+    ...rest
+  } = more;
   const { delete: deletion, ...plain } = rest;
   const writes = { write, add, remove, on, off, create, delete: deletion };
   return {
@@ -166,6 +177,7 @@ function buildState(name: string, state: StateDocument): MappedState {
     after: after ?? [],
     requiresConfirmation: requires_confirmation ?? false,
     ...(object_interface !== undefined && { objectInterface: object_interface }),
+    ...(object_manager !== undefined && { objectManager: object_manager }),
     ...(undo_note !== undefined && { undoNote: undo_note }),
   };
 }
@@ -176,8 +188,13 @@ function buildField(name: string, field: FieldDocument): MappedField {
 }
 
 function buildWrite(write: WriteDocument): MappedWrite {
-  const { args, item, ...rest } = write;
-  return { ...defined(rest), args: args ?? {}, item: item ?? [] };
+  const { args, item, undo_note, ...rest } = write;
+  return {
+    ...defined(rest),
+    args: args ?? {},
+    item: item ?? [],
+    ...(undo_note !== undefined && { undoNote: undo_note }),
+  };
 }
 
 /** The same without the entries that are undefined. */

@@ -24,8 +24,11 @@ const PARTS: Readonly<
   toggle: { needs: ["read"], may: ["on", "off", "key", "keys"] },
   record: { needs: ["fields"], may: ["write", "key", "keys"] },
   collection: {
-    needs: ["list", "key"],
-    may: ["create", "delete", "fields", "columns", "object_interface", "exclusive"],
+    needs: ["key"],
+    may: [
+      ...["list", "create", "delete", "fields", "columns"],
+      ...["object_interface", "object_manager", "exclusive"],
+    ],
   },
 };
 const COMMON = [
@@ -84,6 +87,14 @@ function checkState(path: Path, state: StateDocument, doc: MappingDocument, add:
   for (const part of Object.keys(state)) {
     if (![...COMMON, ...needs, ...may].includes(part)) {
       add([...path, part], `means nothing in a ${state.kind}`, "warning");
+    }
+  }
+  if (state.kind === "collection") {
+    if (state.list === undefined && state.object_manager === undefined) {
+      add(path, 'a collection needs "list" or "object_manager"');
+    }
+    if (state.object_manager !== undefined && state.object_interface === undefined) {
+      add(path, '"object_manager" needs "object_interface": which objects are entries');
     }
   }
   for (const other of state.after ?? []) {

@@ -45,6 +45,7 @@ export interface MappedWrite {
   readonly args: Readonly<Record<string, unknown>>;
   readonly arg?: string;
   readonly item: readonly string[];
+  readonly undoNote?: string;
 }
 
 /** A part of a record or of a collection's entry. */
@@ -72,6 +73,7 @@ export interface MappedState {
   readonly delete?: MappedWrite;
   readonly columns: readonly string[];
   readonly objectInterface?: string;
+  readonly objectManager?: string;
   readonly fields: ReadonlyMap<string, MappedField>;
   readonly separator?: string;
   readonly exclusive: boolean;

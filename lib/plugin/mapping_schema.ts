@@ -109,6 +109,8 @@ export const WriteSchema = v.object({
   arg: v.optional(Identifier),
   /** Sets: the arguments that take an item's parts, in the order that `read` has them. */
   item: v.optional(v.array(Identifier)),
+  /** What undoing this very change does not bring back, if anything. */
+  undo_note: v.optional(Text),
 });
 
 /** A part of a record, or of an entry of a collection. */
@@ -150,6 +152,8 @@ export const StateSchema = v.object({
   columns: v.optional(v.array(Identifier)),
   /** Collections that list objects: the interface whose properties are read. */
   object_interface: v.optional(Interface),
+  /** Where the service's org.freedesktop.DBus.ObjectManager is: all objects by one call. */
+  object_manager: v.optional(Path),
   fields: v.optional(v.record(Identifier, FieldSchema)),
   /** Sets of several parts: what joins them in a state file, `80/tcp`. */
   separator: v.optional(v.pipe(v.string(), v.minLength(1), v.maxLength(4))),

@@ -75,12 +75,14 @@ function printableName(file: string): string {
  *
  * @param path the file; its signature lies beside it, or at `signatureFile`
  * @param find the trusted key of an id, undefined where it is not trusted
+ * @param digest of the file, where it was read already
  * @throws {DifferenceError} `unsigned`, `unknown_key`, `bad_signature`
  */
 export function verifyFile(
   path: string,
   find: (keyId: string) => PublicKey | undefined,
   signatureFile = signaturePath(path),
+  digest: () => FileDigests = () => digestFile(path),
 ): CheckedFile {
   const text = readSignature(signatureFile);
   if (text === null) {
@@ -97,7 +99,7 @@ export function verifyFile(
       { hint: "check who that is, then: op-dbus key trust FILE.pub" },
     );
   }
-  const digests = digestFile(path);
+  const digests = digest();
   checkSignature(digests, signature, key, path);
   return { signature, key, digests };
 }

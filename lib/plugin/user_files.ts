@@ -7,7 +7,13 @@
 import { isSysError } from "../../ffi/errno.ts";
 import { close, renameAt, unlinkAt, withFd } from "../../ffi/files.ts";
 import { statAt } from "../../ffi/stat.ts";
-import { type DiskEntry, hashFile, readXattrs, walkDisk } from "../stream/disk_tree.ts";
+import {
+  type DiskEntry,
+  hashFile,
+  readXattrs,
+  type SkipEntry,
+  walkDisk,
+} from "../stream/disk_tree.ts";
 import { readlinkAt } from "../../ffi/files.ts";
 import {
   binaryBytes,
@@ -109,7 +115,9 @@ export function fingerprints(
   wanted: (path: string) => boolean,
 ): Fingerprints {
   const found: Fingerprints = new Map();
-  for (const entry of walkDisk(rootFd)) {
+  // What is not wanted is not even opened; a folder is, for what is wanted in it.
+  const skip: SkipEntry = (path, kind) => kind !== "folder" && !wanted(path);
+  for (const entry of walkDisk(rootFd, "", skip)) {
     if (entry.path !== "" && wanted(entry.path)) {
       found.set(entry.path, fingerprint(entry));
     }

@@ -1,6 +1,17 @@
-/** Semantic versions and ranges of plugins: npm's semver, behind our own limits. */
-// @ts-types="@types/semver"
-import semver from "semver";
+/**
+ * Semantic versions and ranges of plugins: npm's semver, behind our own limits. Its parts
+ * are imported one by one: the whole compiles patterns at import that nothing here uses.
+ */
+// @ts-types="@types/semver/functions/compare"
+import compare from "semver/functions/compare.js";
+// @ts-types="@types/semver/functions/prerelease"
+import prerelease from "semver/functions/prerelease.js";
+// @ts-types="@types/semver/functions/satisfies"
+import satisfies from "semver/functions/satisfies.js";
+// @ts-types="@types/semver/functions/valid"
+import valid from "semver/functions/valid.js";
+// @ts-types="@types/semver/ranges/valid"
+import validRange from "semver/ranges/valid.js";
 
 /** Longest version or range that is looked at. */
 const MAX_LENGTH = 128;
@@ -11,17 +22,17 @@ const MAX_LENGTH = 128;
  */
 export function isVersion(text: string): boolean {
   return text.length <= MAX_LENGTH && !text.includes("+") &&
-    semver.valid(text) === text;
+    valid(text) === text;
 }
 
 /** True for a range that npm's semver reads: `^1.2`, `>=1 <3`, `1.x || 2.x`, `*`. */
 export function isRange(text: string): boolean {
-  return text.length <= MAX_LENGTH && semver.validRange(text) !== null;
+  return text.length <= MAX_LENGTH && validRange(text) !== null;
 }
 
 /** Order of two versions: negative where `a` is older. */
 export function compareVersions(a: string, b: string): number {
-  return semver.compare(a, b);
+  return compare(a, b);
 }
 
 /**
@@ -33,12 +44,13 @@ export function inRange(
   range: string,
   includePrerelease = false,
 ): boolean {
-  return semver.satisfies(version, range, { includePrerelease });
+  if (version === range) return true;
+  return satisfies(version, range, { includePrerelease });
 }
 
 /** True for a version such as `2.0.0-rc.1`. */
 export function isPrerelease(version: string): boolean {
-  return semver.prerelease(version) !== null;
+  return prerelease(version) !== null;
 }
 
 /** True for a range that is one version exactly: `1.2.0`, `=1.2.0`. */

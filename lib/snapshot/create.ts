@@ -54,8 +54,13 @@ export async function createSnapshot(
 /** The lock of whatever changes a target's snapshots. @throws {LockedError} */
 export async function lockTarget(target: Target, options: LockOptions = {}) {
   try {
-    makeFolders(target.lock.slice(0, target.lock.lastIndexOf("/")));
-    return await acquireLock(target.lock, options);
+    try {
+      return await acquireLock(target.lock, options);
+    } catch (error) {
+      if (!isSysError(error, "ENOENT")) throw error;
+      makeFolders(target.lock.slice(0, target.lock.lastIndexOf("/")));
+      return await acquireLock(target.lock, options);
+    }
   } catch (error) {
     throw asOpError(error, `Cannot lock the snapshots of ${target.name}`);
   }
@@ -77,7 +82,8 @@ export async function createUnlocked(
   try {
     if (!(options.allowNested ?? target.allowNested)) refuseNested(sourceFd, doing);
     makeFolders(target.folder);
-    recordLineage(target.folder, subvolumeInfo(sourceFd).uuid);
+    const sourceUuid = subvolumeInfo(sourceFd).uuid;
+    recordLineage(target.folder, sourceUuid);
     using _caller = await options.beforeSnapshot?.(target) ?? nothing;
     const databases = target.databases.map((file) => `${target.path}/${file}`);
     using quiet = await quiesce(databases);
@@ -86,7 +92,12 @@ export async function createUnlocked(
     return withFd(folderFd, () => {
       const timeMs = options.nowMs ?? Date.now();
       const name = snapshotNamed(sourceFd, folderFd, target.prefix, timeMs);
-      const { uuid, missing } = prove(sourceFd, folderFd, name, doing);
+      const { uuid, missing } = prove(
+        { fd: sourceFd, uuid: sourceUuid },
+        folderFd,
+        name,
+        doing,
+      );
       notes.push(...missing.map((path) => `nested subvolume ${path} is not in it`));
       const path = `${target.folder}/${name}`;
       return { target: target.name, name, path, uuid, timeMs, notes };
@@ -167,17 +178,16 @@ export function snapshotNamed(
  * not. One that fails is deleted again.
  */
 function prove(
-  sourceFd: number,
+  source: { readonly fd: number; readonly uuid: string },
   folderFd: number,
   name: string,
   doing: string,
 ): { uuid: string; missing: string[] } {
   const fd = openAt(folderFd, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW);
   return withFd(fd, () => {
-    const info = subvolumeInfo(fd), source = subvolumeInfo(sourceFd);
-    const entries = listFd(fd), expected = listFd(sourceFd);
+    const info = subvolumeInfo(fd), entries = listFd(fd);
     const right = info.readOnly && info.parentUuid === source.uuid;
-    if (right && (entries.length > 0 || expected.length === 0)) {
+    if (right && (entries.length > 0 || listFd(source.fd).length === 0)) {
       return { uuid: info.uuid, missing: emptied(fd, entries) };
     }
     deleteSubvolumeById(folderFd, info.id);

@@ -1,6 +1,10 @@
 /** What lies in a snapshot folder, and which of it is op-dbus's to delete. */
 import { openFolder, type SubvolumeInfo, subvolumeInfoAt } from "../../ffi/btrfs.ts";
-import { listSubvolumes } from "../../ffi/btrfs_list.ts";
+import {
+  findSubvolume,
+  type ListedSubvolume,
+  listSubvolumes,
+} from "../../ffi/btrfs_list.ts";
 import { isSysError } from "../../ffi/errno.ts";
 import { withFd } from "../../ffi/files.ts";
 import { asOpError } from "../base/errors.ts";
@@ -39,29 +43,51 @@ const VERSION = /@v\d/;
  * @throws {OpError} when the folder or its holds cannot be read
  */
 export function listFound(target: Listed, received = false): Found[] {
+  const recognise = recogniser(target, received), found: Found[] = [];
+  for (const { name, info } of subvolumesIn(target.folder)) {
+    const one = recognise(new TextDecoder().decode(name), info);
+    if (one !== null) found.push(one);
+  }
+  return found.sort((a, b) =>
+    (a.timeMs ?? Infinity) - (b.timeMs ?? Infinity) || (a.name < b.name ? -1 : 1)
+  );
+}
+
+/**
+ * One snapshot of a target by its whole name, as {@link listFound} would give it; the
+ * others are not looked at.
+ */
+export function findFound(target: Listed, name: string): Found | null {
+  if (name === "" || name.includes("/") || name.includes("\0")) return null;
+  const info = inFolder(
+    target.folder,
+    (fd) => findSubvolume(fd, new TextEncoder().encode(name)),
+  );
+  return info && recogniser(target, false)(name, info);
+}
+
+/** Says what a subvolume of the folder is; null for what is no snapshot of the target. */
+function recogniser(target: Listed, received: boolean) {
   const lineage = readLineage(target.folder), holds = readHolds(target.folder);
   const uuids = new Set(lineage.uuids);
   const live = received ? null : liveUuid(target.path);
   if (live !== null) uuids.add(live);
-  const found: Found[] = [];
-  for (const { name: bytes, info } of subvolumesIn(target.folder)) {
-    const name = new TextDecoder().decode(bytes);
-    if (VERSION.test(name) || name.startsWith(".")) continue;
-    if (target.folder.endsWith("/@plugin-snapshots") && !belongs(target, name)) continue;
+  return (name: string, info: SubvolumeInfo): Found | null => {
+    if (VERSION.test(name) || name.startsWith(".")) return null;
+    if (target.folder.endsWith("/@plugin-snapshots") && !belongs(target, name)) {
+      return null;
+    }
     const prefix = target.prefix ?? name.slice(0, Math.max(0, name.indexOf("@")));
     const timeMs = snapshotTime(prefix, name);
-    found.push({
+    return {
       name,
       path: `${target.folder}/${name}`,
       timeMs,
       info,
       holds: holds.get(name) ?? [],
       problem: problemOf(timeMs, info, received, uuids, lineage.problem),
-    });
-  }
-  return found.sort((a, b) =>
-    (a.timeMs ?? Infinity) - (b.timeMs ?? Infinity) || (a.name < b.name ? -1 : 1)
-  );
+    };
+  };
 }
 
 function belongs(target: Listed, name: string): boolean {
@@ -83,11 +109,16 @@ function problemOf(
   return `it is no snapshot of this target${why}`;
 }
 
-function subvolumesIn(folder: string) {
+function subvolumesIn(folder: string): ListedSubvolume[] {
+  return inFolder(folder, listSubvolumes) ?? [];
+}
+
+/** Null where the folder is missing. */
+function inFolder<T>(folder: string, look: (fd: number) => T): T | null {
   try {
-    return withFd(openFolder(folder), listSubvolumes);
+    return withFd(openFolder(folder), look);
   } catch (error) {
-    if (isSysError(error, "ENOENT")) return [];
+    if (isSysError(error, "ENOENT")) return null;
     throw asOpError(error, `Cannot list the snapshots in ${folder}`);
   }
 }

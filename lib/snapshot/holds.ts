@@ -3,13 +3,13 @@
  * `.holds/<snapshot>/` beside the snapshots, so that a lost meta folder loses none, and
  * whatever cannot be read there still protects.
  */
-import { hash } from "node:crypto";
 import { listFolder, readTextFile } from "../../ffi/directory.ts";
 import { isSysError } from "../../ffi/errno.ts";
 import { AT_FDCWD, AT_REMOVEDIR, fsyncFolder, unlinkAt } from "../../ffi/files.ts";
 import { writeDurably } from "../base/durable.ts";
 import { asOpError, InputError } from "../base/errors.ts";
 import { makeFolders } from "../base/root.ts";
+import { sha256Hex } from "../base/sha256.ts";
 
 /** One hold. */
 export interface Hold {
@@ -38,9 +38,7 @@ function tagFile(tag: string): string {
       hint: "give a short text of one line, such as before-upgrade",
     });
   }
-  return encoded.length <= MAX_NAME_BYTES
-    ? encoded
-    : `sha256-${hash("sha256", tag, "hex")}`;
+  return encoded.length <= MAX_NAME_BYTES ? encoded : `sha256-${sha256Hex(tag)}`;
 }
 
 /** The snapshots of a folder that are held, with their holds. */

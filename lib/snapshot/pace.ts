@@ -2,7 +2,7 @@
 
 /** How to let chunks pass. */
 export interface PaceOptions {
-  /** Bytes per second; absent: as fast as they go. */
+  /** Bytes per second; absent or 0: as fast as they go. */
   readonly limit?: number;
   readonly signal?: AbortSignal;
   /** Bytes that have passed. */
@@ -24,7 +24,7 @@ export async function* paced(
     yield chunk;
     passed += chunk.length;
     progress?.(passed);
-    if (limit === undefined) continue;
+    if (!limit) continue;
     due = Math.max(due, performance.now() - BURST_S * 1000) +
       (chunk.length / limit) * 1000;
     await pause(due - performance.now(), signal);

@@ -6,7 +6,7 @@ import { asOpError, InputError, OpError } from "../base/errors.ts";
 import type { LockOptions } from "../base/lock.ts";
 import { nearest } from "../base/nearest.ts";
 import { lockTarget } from "./create.ts";
-import { type Found, listFound } from "./found.ts";
+import { findFound, type Found, listFound } from "./found.ts";
 import { removeHolds } from "./holds.ts";
 import type { Target } from "./target.ts";
 
@@ -16,11 +16,10 @@ import type { Target } from "./target.ts";
  * @throws {InputError} `no_snapshot`, with the nearest one
  */
 export function findSnapshot(target: Target, name: string): Found {
-  const all = listFound(target);
   const wanted = name.includes("@") ? name : `${target.prefix}@${name}`;
-  const found = all.find((one) => one.name === wanted);
+  const found = findFound(target, wanted);
   if (found) return found;
-  const guess = nearest(wanted, all.map((one) => one.name));
+  const guess = nearest(wanted, listFound(target).map((one) => one.name));
   throw new InputError("no_snapshot", `Cannot find ${wanted} in ${target.folder}`, {
     hint: guess ? `did you mean ${guess}?` : "op-dbus snapshot list shows them",
   });

@@ -4,6 +4,7 @@ import { isLeftover, type Remote, type Replica, type Shipment } from "./replica.
 import { proveReceived } from "./replica_folder.ts";
 import {
   parseSshUrl,
+  readOverSsh,
   runOverSsh,
   type SshOptions,
   type SshResult,
@@ -78,9 +79,23 @@ abstract class SshReplica implements Replica {
       ...(input && { input }),
       ...(signal && { signal }),
     });
-    if (result.code === 0) return result.stdout;
+    this.#requireDone(command, result);
+    return result.stdout;
+  }
+
+  /** What a command there prints, as it comes; @throws {OpError} `remote_failed` */
+  protected async *read(
+    command: readonly string[],
+    signal?: AbortSignal,
+  ): AsyncGenerator<Uint8Array, void> {
+    const options = { ...this.options, ...(signal && { signal }) };
+    this.#requireDone(command, yield* readOverSsh(this.target, command, options));
+  }
+
+  #requireDone(command: readonly string[], { code, reason }: SshResult): void {
+    if (code === 0) return;
     const what = command.slice(0, this.command.length + 2).join(" ");
-    const why = result.reason || `it ended with ${result.code}`;
+    const why = reason || `it ended with ${code}`;
     throw new OpError("remote_failed", `${this.label}: ${what} failed: ${why}`, {
       hint: "run it there by hand to see more",
     });
@@ -165,12 +180,38 @@ class BtrfsReplica extends SshReplica {
     if (left) await this.remove([what.name], what.signal);
     const command = [...this.command, "receive", this.target.path];
     await this.run(command, { input: chunks, signal: what.signal });
+    // It marks what it received without a sync of its own: a crash there would keep the
+    // mark and lose content.
+    const sync = [...this.command, "filesystem", "sync", this.target.path];
+    await this.run(sync, { signal: what.signal });
     const remotes = await this.list(what.signal);
     return proveReceived(remotes, what.name, what.uuid, this.label);
   }
 
-  override digest(): Promise<null> {
-    return Promise.resolve(null);
+  /**
+   * Reads the snapshot back, in full, for plain btrfs has no other way to tell all that it
+   * holds. What is cloned inside of it may take another pass.
+   */
+  override async digest(name: string, signal?: AbortSignal): Promise<string | null> {
+    const [{ auditStream }, { chunksSource }, { HOST_POLICY }, { HOST_LIMITS }] =
+      await Promise.all([
+        import("../stream/inspect.ts"),
+        import("../stream/source.ts"),
+        import("../stream/policy.ts"),
+        import("../stream/limits.ts"),
+      ]);
+    const command = [...this.command, "send", "-q", `${this.target.path}/${name}`];
+    const source = {
+      name: `${this.label}/${name}`,
+      replayable: true,
+      open: () => chunksSource(this.read(command, signal)).open(),
+    };
+    const { digest } = await auditStream(source, {
+      policy: HOST_POLICY,
+      limits: HOST_LIMITS,
+      ...(signal && { signal }),
+    });
+    return digest;
   }
 
   override async remove(names: readonly string[], signal?: AbortSignal): Promise<void> {

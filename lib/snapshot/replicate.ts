@@ -3,15 +3,21 @@
  * misses, by failing or being away, the next run brings; the newest snapshot that both
  * sides have is held until a newer one is there.
  */
-import { asOpError, DifferenceError, type OpError } from "../base/errors.ts";
+import { asOpError, type OpError } from "../base/errors.ts";
 import { acquireLock } from "../base/lock.ts";
 import { sendChunks } from "../stream/send.ts";
+import {
+  type Comparison,
+  comparison,
+  confirm,
+  markSending,
+  settleInterrupted,
+} from "./confirm.ts";
 import { type Created, createUnlocked, lockTarget } from "./create.ts";
 import { decide } from "./decide.ts";
 import { estimateSend } from "./diff.ts";
 import { fanOut } from "./fan_out.ts";
-import { type Found, listFound } from "./found.ts";
-import { addHold, removeHolds } from "./holds.ts";
+import { listFound } from "./found.ts";
 import { paced } from "./pace.ts";
 import type { Policy } from "./policy.ts";
 import {
@@ -85,8 +91,6 @@ interface Course {
   error: OpError | null;
 }
 
-const holdTag = (replica: Replica) => `replica ${replica.label}`;
-
 /**
  * Brings what is missing to every replica. A replica that fails does not stop the others.
  *
@@ -142,7 +146,7 @@ async function pruneHere(
   return await pruneUnlocked(target, options.policy, options);
 }
 
-/** Asks every side what it has. */
+/** Asks every side what it has; what an interrupted run left there is settled first. */
 async function plan(
   target: Target,
   replicas: readonly Replica[],
@@ -152,8 +156,17 @@ async function plan(
   return await Promise.all(replicas.map(async (replica): Promise<Course> => {
     const course: Course = { replica, steps: [], sent: [], deleted: [], error: null };
     try {
-      const remotes = options.full ? [] : await replica.list(options.signal);
-      course.steps = stepsTo(found, remotes, only);
+      const { signal, verify = true } = options;
+      const listed = await replica.list(signal);
+      const remotes = await settleInterrupted(
+        target,
+        replica,
+        found,
+        listed,
+        verify,
+        signal,
+      );
+      course.steps = stepsTo(found, options.full ? [] : remotes, only);
     } catch (error) {
       course.error = asOpError(error);
     }
@@ -177,7 +190,7 @@ async function ship(
 ): Promise<void> {
   if (courses.length === 0) return;
   for (const { replica } of courses) {
-    addHold(target.folder, snapshot.name, holdTag(replica), Date.now());
+    markSending(target, snapshot.name, replica);
   }
   const aborting = options.signal && { signal: options.signal };
   const estimate = options.progress
@@ -205,57 +218,30 @@ async function ship(
     courses.map(({ replica }) => (lane) => replica.receive(lane, what)),
   );
   options.signal?.throwIfAborted();
-  const digest = digestOnce(snapshot, options);
+  const equals = comparison(snapshot, options.verify ?? true, options.signal);
   for (const [i, result] of results.entries()) {
-    await settle(target, courses[i]!, snapshot, parent, result, bytes, digest);
+    await settle(target, courses[i]!, { snapshot, parent, bytes }, result, equals);
   }
-}
-
-/** The digest of what is here, computed at most once; null where it is not wanted. */
-function digestOnce(snapshot: Found, options: ReplicateOptions) {
-  let computed: Promise<string> | null = null;
-  if (options.verify === false) return null;
-  return () =>
-    computed ??= import("../stream/disk_tree.ts").then(({ digestOfFolder }) =>
-      digestOfFolder(snapshot.path, { ...(options.signal && { signal: options.signal }) })
-    );
 }
 
 /** Takes note of how one side did: confirmed and held, or failed. */
 async function settle(
   target: Target,
   course: Course,
-  snapshot: Found,
-  parent: Found | null,
+  { snapshot, parent, bytes }: Step & { readonly bytes: number },
   result: PromiseSettledResult<Remote>,
-  bytes: number,
-  digest: (() => Promise<string>) | null,
+  equals: Comparison,
 ): Promise<void> {
   const { replica } = course, { name } = snapshot;
   try {
     if (result.status === "rejected") throw result.reason;
-    const verified = digest !== null && await compare(replica, name, await digest());
+    const verified = await equals(replica);
     course.sent.push({ name, parent: parent?.name ?? null, bytes, verified });
-    for (const one of listFound(target)) {
-      if (one.name !== name) removeHolds(target.folder, one.name, holdTag(replica));
-    }
+    confirm(target, name, replica, listFound(target));
   } catch (error) {
+    // It stays marked: the next run looks whether anything of it lies there.
     course.error = asOpError(error, `Cannot send ${name} to ${replica.label}`);
-    removeHolds(target.folder, name, holdTag(replica));
   }
-}
-
-/** @returns false where the other side cannot tell. @throws {DifferenceError} */
-async function compare(replica: Replica, name: string, ours: string): Promise<boolean> {
-  const theirs = await replica.digest(name);
-  if (theirs === null) return false;
-  if (theirs === ours) return true;
-  await replica.remove([name]);
-  throw new DifferenceError(
-    "digest_mismatch",
-    `${name} arrived with other content at ${replica.label}; it was removed there`,
-    { hint: "check the disk there (btrfs scrub), then send again" },
-  );
 }
 
 async function pruneThere(

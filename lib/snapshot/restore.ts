@@ -210,9 +210,14 @@ export function openInSnapshot(found: Found, path: string): number {
     });
   } catch (error) {
     if (!isSysError(error, "ENOENT", "ENOTDIR", "ELOOP", "EXDEV")) throw asOpError(error);
+    const why = error.code === "EXDEV"
+      ? "it leads out of the snapshot"
+      : error.code === "ELOOP"
+      ? "it is a link, or leads through one"
+      : "there is no such file";
     throw new InputError(
       "no_file",
-      `Cannot read ${relative} of ${found.name}: ${error.code}`,
+      `Cannot read ${relative} of ${found.name}: ${why}`,
       {
         cause: error,
         hint: `look into ${found.path}`,

@@ -15,6 +15,7 @@ import {
   pread,
   pwriteAll,
   rename,
+  startWriteback,
 } from "../../ffi/files.ts";
 import { flock, LOCK_EX, LOCK_NB } from "../../ffi/flock.ts";
 import { isSysError } from "../../ffi/errno.ts";
@@ -103,7 +104,11 @@ async function write(
   const { parent, signal, zstdLevel, limit } = options;
   const send = { ...(parent !== undefined && { parent }), ...(signal && { signal }) };
   const there = fstat(fd).sizeBytes;
-  if (there === 0 && zstdLevel === undefined && limit === undefined) {
+  if (there === 0 && zstdLevel === undefined && !limit) {
+    using _watch = everyTick(() => {
+      startWriteback(fd); // the disk is busy while the kernel makes the stream
+      options.progress?.(fstat(fd).sizeBytes);
+    });
     await sendToFd(snapshot, fd, send); // no byte passes through JavaScript
     options.progress?.(fstat(fd).sizeBytes);
     return 0;
@@ -114,6 +119,13 @@ async function write(
     chunks = zstdFrame(chunks, zstdLevel);
   }
   return await writeComparing(fd, there, chunks);
+}
+
+const TICK_MS = 10;
+
+function everyTick(run: () => void): Disposable {
+  const timer = setInterval(run, TICK_MS);
+  return { [Symbol.dispose]: () => clearInterval(timer) };
 }
 
 /** Writes chunks where they differ from what is there. @returns bytes that were the same */

@@ -58,13 +58,18 @@ export interface SshOptions {
 export interface SshResult {
   readonly code: number;
   readonly stdout: string;
-  /** Its last line, for a message. */
+  /** The last line of its standard error, for a message. */
   readonly reason: string;
 }
 
 const MAX_ANSWER_BYTES = 64 * 1024 * 1024;
 /** ssh's own failures: no route, refused, wrong key. */
 const SSH_FAILED = 255;
+
+/** What every command over ssh may have. */
+interface RunOptions extends SshOptions {
+  readonly signal?: AbortSignal;
+}
 
 /**
  * Runs a command there.
@@ -75,50 +80,106 @@ const SSH_FAILED = 255;
 export async function runOverSsh(
   target: SshTarget,
   command: readonly string[],
-  options: SshOptions & {
-    readonly input?: AsyncIterable<Uint8Array>;
-    readonly signal?: AbortSignal;
-  } = {},
+  options: RunOptions & { readonly input?: AsyncIterable<Uint8Array> } = {},
 ): Promise<SshResult> {
-  const [program, ...before] = options.program ?? ["ssh"];
-  const place = target.user === null ? target.host : `${target.user}@${target.host}`;
-  const child = new Deno.Command(program!, {
-    args: [
-      ...before,
-      ...["-o", "BatchMode=yes", "-o", "ServerAliveInterval=15"],
-      ...["-o", "ServerAliveCountMax=4"],
-      ...(target.port === null ? [] : ["-p", String(target.port)]),
-      "--",
-      place,
-      command.map(shellQuote).join(" "),
-    ],
-    stdin: options.input ? "piped" : "null",
-    stdout: "piped",
-    stderr: "piped",
-  }).spawn();
-  const stop = () => {
+  using ssh = new SshProcess(target, command, options, options.input !== undefined);
+  const [text, failure, end] = await Promise.all([
+    readAll(ssh.child.stdout),
+    options.input ? feed(ssh.child.stdin, options.input, ssh.stop) : null,
+    ssh.end(),
+  ]);
+  options.signal?.throwIfAborted();
+  if (failure) throw failure.error;
+  return { ...ssh.reached(end), stdout: text };
+}
+
+/**
+ * Runs a command there and gives what it prints as it comes. Ending the loop ends it.
+ *
+ * @returns how it ended, without what it printed
+ * @throws {OpError} `ssh_failed` when the host cannot be reached
+ */
+export async function* readOverSsh(
+  target: SshTarget,
+  command: readonly string[],
+  options: RunOptions = {},
+): AsyncGenerator<Uint8Array, SshResult> {
+  using ssh = new SshProcess(target, command, options, false);
+  const end = ssh.end();
+  let whole = false;
+  try {
+    yield* ssh.child.stdout;
+    whole = true;
+  } finally {
+    if (!whole) ssh.stop();
+    await end;
+  }
+  options.signal?.throwIfAborted();
+  return { ...ssh.reached(await end), stdout: "" };
+}
+
+/** How a command ended. */
+interface SshEnd {
+  readonly code: number;
+  readonly reason: string;
+}
+
+/** One run of ssh. Dispose no longer listens to the signal that stops it. */
+class SshProcess implements Disposable {
+  readonly child: Deno.ChildProcess;
+  readonly #place: string;
+  readonly #signal: AbortSignal | undefined;
+  readonly stop = () => {
     try {
-      child.kill("SIGTERM");
+      this.child.kill("SIGTERM");
     } catch (error) {
       if (!(error instanceof TypeError)) throw error; // it has ended by itself
     }
   };
-  options.signal?.addEventListener("abort", stop, { once: true });
-  try {
-    const feeding = options.input ? feed(child.stdin, options.input, stop) : null;
-    const [stdout, stderr, status] = await Promise.all([
-      readAll(child.stdout),
-      readAll(child.stderr),
-      child.status,
+
+  constructor(
+    { user, host, port }: SshTarget,
+    command: readonly string[],
+    options: RunOptions,
+    input: boolean,
+  ) {
+    const [program, ...before] = options.program ?? ["ssh"];
+    this.#place = user === null ? host : `${user}@${host}`;
+    this.child = new Deno.Command(program!, {
+      args: [
+        ...before,
+        ...["-o", "BatchMode=yes", "-o", "ServerAliveInterval=15"],
+        ...["-o", "ServerAliveCountMax=4"],
+        ...(port === null ? [] : ["-p", String(port)]),
+        "--",
+        this.#place,
+        command.map(shellQuote).join(" "),
+      ],
+      stdin: input ? "piped" : "null",
+      stdout: "piped",
+      stderr: "piped",
+    }).spawn();
+    this.#signal = options.signal;
+    this.#signal?.addEventListener("abort", this.stop, { once: true });
+  }
+
+  /** Waits for its end. */
+  async end(): Promise<SshEnd> {
+    const [text, { code }] = await Promise.all([
+      readAll(this.child.stderr),
+      this.child.status,
     ]);
-    const failure = await feeding;
-    options.signal?.throwIfAborted();
-    if (failure) throw failure.error;
-    const reason = stderr.trim().split("\n").at(-1) ?? "";
-    if (status.code === SSH_FAILED) throw unreachable(place, reason);
-    return { code: status.code, stdout, reason };
-  } finally {
-    options.signal?.removeEventListener("abort", stop);
+    return { code, reason: text.trim().split("\n").at(-1) ?? "" };
+  }
+
+  /** @throws {OpError} `ssh_failed` when it ended because ssh itself failed */
+  reached(end: SshEnd): SshEnd {
+    if (end.code === SSH_FAILED) throw unreachable(this.#place, end.reason);
+    return end;
+  }
+
+  [Symbol.dispose](): void {
+    this.#signal?.removeEventListener("abort", this.stop);
   }
 }
 

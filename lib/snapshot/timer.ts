@@ -112,8 +112,7 @@ function serviceFile({ name, about, command }: TimerSpec): TimerFile {
     `ExecStart=${command.map(systemdQuote).join(" ")}`,
     "Nice=10",
     "IOSchedulingClass=idle",
-    "PrivateTmp=yes",
-    "ProtectHome=read-only",
+    // Not ProtectHome=, nor PrivateTmp=: a target's snapshots, or a replica, may lie there.
     "NoNewPrivileges=yes",
     "RestrictRealtime=yes",
     "",

@@ -6,7 +6,9 @@ import type { Layout } from "../base/layout.ts";
 import { acquireLock, type Lock } from "../base/lock.ts";
 import type { RecordedAction } from "../base/recorder.ts";
 import { makeFolders } from "../base/root.ts";
+import type { Json } from "../dbus/value.ts";
 import type { Buses } from "./buses.ts";
+import { hashJson } from "./canonical.ts";
 import { writeCheckpoint } from "./checkpoint.ts";
 import { awaitConfirmation } from "./confirm.ts";
 import { type CurrentState, writeCurrent } from "./current.ts";
@@ -32,10 +34,10 @@ export interface ApplyOptions {
   /** Plans only: calls nothing that is not a read. */
   readonly dryRun?: boolean;
   /**
-   * Asks for the changes that need it.
+   * Asks for the changes that need it; true when a person had to be asked.
    * @throws {ConfirmationError} when the answer is no or nobody can answer
    */
-  readonly confirm: (plan: Plan, asking: readonly Change[]) => Promise<void>;
+  readonly confirm: (plan: Plan, asking: readonly Change[]) => Promise<boolean>;
   /** Told before each call. */
   readonly progress?: (done: number, total: number, change: Change) => void;
   readonly recorder?: StateRecorder;
@@ -70,7 +72,7 @@ export interface ApplyResult {
 }
 
 /** How often what was changed is read again before it counts as not done. */
-const VERIFY_TRIES = 6;
+const VERIFY_TRIES = 7;
 const VERIFY_FIRST_WAIT_MS = 50;
 
 /**
@@ -101,14 +103,19 @@ export async function apply(
   using _lock = await takeLock(options);
   if (options.action !== "rollback") requireSettled(options.layout);
   const plan = await planNow(executor, desired, options, saved);
-  refuseUnknown(plan);
-  const chosen = plan.changes.filter(({ confirm }) => !(options.onlySafe && confirm));
+  // A rollback brings back what it can; what it cannot stays among those left out.
+  if (options.action !== "rollback") refuseUnknown(plan);
+  const chosen = plan.changes.filter(({ action, confirm }) =>
+    action !== "unknown" && !(options.onlySafe && confirm)
+  );
   const skipped = plan.changes.filter((change) => !chosen.includes(change));
   const asking = chosen.filter(({ confirm }) => confirm);
-  if (asking.length > 0) await options.confirm(plan, asking);
+  const asked = asking.length > 0 && await options.confirm(plan, asking);
   options.signal?.throwIfAborted();
+  // People take their time; what they agreed to must still be what is done.
+  if (asked) await planNow(executor, desired, options, plan);
   if (chosen.length === 0) {
-    if (skipped.length === 0) clearJournal(options.layout);
+    if (skipped.every(({ action }) => action === "unknown")) clearJournal(options.layout);
     return result(plan, [], skipped);
   }
   return await new Run(executor, desired, plan, chosen, options).run(skipped);
@@ -141,15 +148,21 @@ async function planNow(
 ): Promise<Plan> {
   const observed = await observe(plugins, buses, { desired, ...(signal && { signal }) });
   const plan = makePlan(plugins, desired, observed, file);
-  if (saved && saved.observed_hash !== plan.observed_hash) {
-    throw new OpError(
-      "stale_plan",
-      `Cannot apply ${file}: what is there has changed since the plan was made ` +
-        `(${saved.created})`,
-      { hint: "make a new one: op-dbus diff STATE.json --output plan.json" },
-    );
-  }
-  return plan;
+  if (!saved) return plan;
+  // The calls are planned anew, never taken from the file; they must be those it showed.
+  const changed = saved.observed_hash !== plan.observed_hash
+    ? "what is there"
+    : hashJson(saved.changes as unknown as Json) !==
+        hashJson(plan.changes as unknown as Json)
+    ? "what would be called (the plugin, or the plan itself)"
+    : null;
+  if (changed === null) return plan;
+  throw new OpError(
+    "stale_plan",
+    `Cannot apply ${file}: ${changed} has changed since the plan was made ` +
+      `(${saved.created})`,
+    { hint: "make a new one: op-dbus diff STATE.json --output plan.json" },
+  );
 }
 
 /** @throws {OpError} when something that is wanted cannot be compared */
@@ -160,7 +173,18 @@ export function refuseUnknown(plan: Plan): void {
     "unknown_state",
     `Cannot plan ${first.id}: ${first.reason}` +
       (more.length > 0 ? ` (and ${more.length} more)` : ""),
-    { hint: "nothing was changed; take it out of the state file, or mend the service" },
+    {
+      hint:
+        "nothing was changed; mend the service, give what is missing, or take it out " +
+        "of the state file",
+    },
+  );
+}
+
+/** The changes that cannot be undone, or not exactly, each with the reason. */
+function notExact(changes: readonly Change[]): string[] {
+  return changes.flatMap(({ id, undo_note }) =>
+    undo_note === null ? [] : [`${id}: ${undo_note}`]
   );
 }
 
@@ -180,7 +204,7 @@ class Run {
   async run(skipped: readonly Change[]): Promise<ApplyResult> {
     const { layout, action = "apply" } = this.options;
     const inverse = inverseOf(this.executor.plugins, this.chosen);
-    this.#checkpoint = writeCheckpoint(layout, action, inverse).id;
+    this.#checkpoint = writeCheckpoint(layout, action, inverse, notExact(this.chosen)).id;
     this.#journal(null);
     try {
       for (const [i, change] of this.chosen.entries()) {
@@ -287,6 +311,7 @@ class Run {
           after,
         })),
         inverse,
+        left_out: notExact(this.chosen),
       },
     }, state);
   }

@@ -11,12 +11,14 @@ export class Buses implements AsyncDisposable {
   /** @throws {BusError} when the bus cannot be reached */
   async get(where: string): Promise<Bus> {
     const bus = await (this.#buses.get(where) ?? this.#connect(where));
-    // A bus that was restarted is connected to again: an undo may need it.
-    return bus.closedBecause === null ? bus : await this.#connect(where);
+    if (bus.closedBecause === null) return bus;
+    // A bus that was restarted is connected to again, after Ctrl-C as well: undoing needs it.
+    const { signal: _stop, ...options } = this.options;
+    return await this.#connect(where, options);
   }
 
-  #connect(where: string): Promise<Bus> {
-    const bus = Bus.connect(where, this.options);
+  #connect(where: string, options = this.options): Promise<Bus> {
+    const bus = Bus.connect(where, options);
     this.#buses.set(where, bus);
     return bus;
   }

@@ -4,6 +4,8 @@ import type { Layout } from "../base/layout.ts";
 import { nearest } from "../base/nearest.ts";
 import { isObject, type Json } from "../dbus/value.ts";
 import type { Buses } from "./buses.ts";
+import type { MappedState } from "../plugin/mapping.ts";
+import { restorableEntry } from "./kinds/collection_change.ts";
 import { listFiles, readJson, removeFile, StateFiles, writeJson } from "./files.ts";
 import { type Desired, isUnknown } from "./model.ts";
 import { observeEach } from "./observe.ts";
@@ -124,12 +126,32 @@ export function restorable(
       const state = plugin.mapping.states.get(name)!;
       const fields = [...state.fields.values()].some((field) => field.write);
       const canWrite = state.write ?? state.add ?? state.on ?? state.create ?? fields;
-      const known = canWrite ? withoutUnknown(value) : undefined;
+      const given = canWrite && state.kind === "collection" && isObject(value)
+        ? restorableEntries(plugin, state, value)
+        : value;
+      const known = canWrite ? withoutUnknown(given) : undefined;
       if (known === undefined) leftOut.push(`${plugin.name}.${name}`);
       else (kept[plugin.name] ??= {})[name] = known;
     }
   }
   return { kept, leftOut };
+}
+
+/** Entries with only what can be given to one that is made again. */
+function restorableEntries(
+  plugin: StatePlugin,
+  state: MappedState,
+  entries: { readonly [name: string]: Json },
+): Json {
+  if (isUnknown(entries)) return entries;
+  return Object.fromEntries(
+    Object.entries(entries).map(([name, entry]) => [
+      name,
+      isObject(entry) && !isUnknown(entry)
+        ? restorableEntry({ plugin, state }, entry).fields
+        : entry,
+    ]),
+  );
 }
 
 function withoutUnknown(value: Json): Json | undefined {

@@ -27,9 +27,10 @@ import { joinBlocks } from "../plugin/mapping_write.ts";
 import { requirePluginName } from "../plugin/names.ts";
 import type { Buses } from "./buses.ts";
 import { restorable } from "./checkpoint.ts";
+import { proposeCollections } from "./create_objects.ts";
 import { exampleText, manifestText, preambleText, readmeText } from "./create_texts.ts";
 import { readJson, writeJson } from "./files.ts";
-import { observe } from "./observe.ts";
+import { observeEach } from "./observe.ts";
 
 /** What to generate from. */
 export interface CreateOptions {
@@ -60,6 +61,8 @@ export interface CreateResult {
   readonly report: MergeReport;
   /** Files that a person has edited and that were left alone. */
   readonly left: readonly string[];
+  /** Why there is no example of the present state, or not a new one; null when there is. */
+  readonly exampleProblem: string | null;
 }
 
 const MAPPING = "semantic-mapping.toml", GENERATED = ".generated.json";
@@ -87,19 +90,25 @@ export async function createPlugin(
     (options.interface === undefined || name === options.interface)
   );
   const main = options.interface ?? mainInterface(service, own.map(({ name }) => name));
-  const generated = generateMapping({
+  const folder = layout.plugin(name);
+  const notes = new Notes(folder);
+  const singles = generateMapping({
     bus: where,
     service,
     path: object.path,
     interface: main,
     interfaces: own,
   });
-  const folder = layout.plugin(name);
+  const generated = options.interface === undefined
+    ? await withCollections(bus, singles, object, notes.mapping, options)
+    : singles;
+  // Before anything is made: what cannot be mapped leaves nothing behind.
+  const merged = mergeWithMine(folder, service, generated, notes);
   const created = makePluginFolder(layout, `@plugin-${name}`, kind === "btrfs");
-  const result = writePlugin(name, folder, object, generated, options);
-  const example = await liveExample(name, folder, options);
-  if (example) writeOwn(folder, "examples/present.json", example, result.notes);
-  result.notes.save();
+  writePlugin(name, folder, object, generated, merged.text, notes, options);
+  const { example, problem } = await liveExample(name, folder, options);
+  if (example) writeOwn(folder, "examples/present.json", example, notes);
+  notes.save();
   return {
     folder,
     created,
@@ -108,8 +117,33 @@ export async function createPlugin(
     safe: generated.methods.filter((method) => method.safe).length,
     states: generated.states,
     uncallable: generated.methods.filter((m) => !m.callable).map((m) => m.name),
-    report: result.report,
-    left: result.notes.left,
+    report: merged.report,
+    left: notes.left,
+    exampleProblem: problem,
+  };
+}
+
+/** With the collections that the service's ObjectManager suggests. */
+async function withCollections(
+  bus: Bus,
+  generated: Generated,
+  { path, data }: FoundObject,
+  before: string | null,
+  { service, signal }: CreateOptions,
+): Promise<Generated> {
+  const input = {
+    service,
+    path,
+    mapped: data.interfaces.map(({ name }) => name),
+    states: generated.states,
+    before,
+  };
+  const made = await proposeCollections(bus, input, signal ? { signal } : {});
+  const names = made.map(({ name }) => name.slice("state.".length));
+  return {
+    ...generated,
+    blocks: [...generated.blocks, ...made],
+    states: [...generated.states, ...names],
   };
 }
 
@@ -224,15 +258,13 @@ function readText(path: string): string | null {
   }
 }
 
-function writePlugin(
-  name: string,
+/** The mapping's text: generated, or merged with what a person made of it. */
+function mergeWithMine(
   folder: string,
-  object: FoundObject,
+  service: string,
   generated: Generated,
-  options: CreateOptions,
-): { report: MergeReport; notes: Notes } {
-  const notes = new Notes(folder);
-  const { service } = options;
+  notes: Notes,
+): { text: string; report: MergeReport } {
   const fresh = joinBlocks(preambleText(service), generated.blocks);
   const mine = readText(`${folder}/${MAPPING}`);
   const merged = mine === null
@@ -241,40 +273,56 @@ function writePlugin(
   const { problems } = checkMapping(merged.text, MAPPING);
   const broken = problems.find(({ severity }) => severity === "error");
   if (broken) {
-    throw new OpError(
-      "bad_mapping",
-      `Cannot merge what changed in ${service} with your edits: ${formatProblem(broken)}`,
-      { hint: "nothing was written; correct the mapping, then create it again" },
-    );
+    const what = mine === null
+      ? `map ${service}`
+      : `merge what changed in ${service} with your edits`;
+    throw new OpError("bad_mapping", `Cannot ${what}: ${formatProblem(broken)}`, {
+      hint: mine === null
+        ? "nothing was written; try one --interface of it"
+        : "nothing was written; correct the mapping, then create it again",
+    });
   }
-  writeText(`${folder}/${MAPPING}`, merged.text);
   notes.mapping = fresh;
+  return merged;
+}
+
+function writePlugin(
+  name: string,
+  folder: string,
+  object: FoundObject,
+  generated: Generated,
+  mapping: string,
+  notes: Notes,
+  { service, author }: CreateOptions,
+): void {
+  writeText(`${folder}/${MAPPING}`, mapping);
   writeText(`${folder}/introspection.xml`, object.xml);
   writeOwn(folder, "README.md", readmeText(name, service, object.path, generated), notes);
   // Last: a folder without it is no plugin, so one that was cut short is none.
   if (readText(`${folder}/plugin.toml`) === null) {
-    writeText(`${folder}/plugin.toml`, manifestText(name, service, options.author));
+    writeText(`${folder}/plugin.toml`, manifestText(name, service, author));
   }
-  return { report: merged.report, notes };
 }
 
 function emptyReport(added: readonly string[]): MergeReport {
   return { added, updated: [], removed: [], kept: [], conflicts: [] };
 }
 
-/** A state file of what is there now; null when nothing of it can be written back. */
+/** A state file of what is there now; none when nothing of it can be written back. */
 async function liveExample(
   name: string,
   folder: string,
   { buses, signal }: CreateOptions,
-): Promise<string | null> {
+): Promise<{ example: string | null; problem: string | null }> {
   const { mapping } = checkMapping(readText(`${folder}/${MAPPING}`)!, MAPPING);
   const { service } = mapping!;
-  if (!service) return null;
+  if (!service) return { example: null, problem: "the mapping has no [service]" };
   const whole = { ...mapping!, service };
   const plugin = { name, version: "0.1.0", folder, mapping: whole, dependencies: [] };
-  const observed = await observe([plugin], buses, signal ? { signal } : {});
-  const { kept } = restorable([plugin], observed);
-  if (!kept[name]) return null;
-  return exampleText({ [name]: plain(kept[name] as Json) });
+  const [observed] = await observeEach([plugin], buses, signal ? { signal } : {});
+  // The plugin is whole without it.
+  if ("error" in observed!) return { example: null, problem: observed.error.message };
+  const { kept } = restorable([plugin], { [name]: observed!.states });
+  if (!kept[name]) return { example: null, problem: "nothing of it can be written back" };
+  return { example: exampleText({ [name]: plain(kept[name] as Json) }), problem: null };
 }

@@ -44,7 +44,9 @@ export function readmeText(
   const rows = states.map((state) => {
     const text = texts.get(`state.${state}`) ?? "";
     const kind = /kind = "(\w+)"/.exec(text)?.[1] ?? "";
-    const changed = /^(write|add|on|create) = /m.test(text) ? "yes" : "no, only read";
+    const changed = /^(write|add|on|create|fields\..*write) = /m.test(text)
+      ? "yes"
+      : "no, only read";
     return `| ${state} | ${kind} | ${changed} |`;
   });
   return `# ${name}

@@ -3,6 +3,7 @@
  * hashes of both sides and of the mappings: the same question has the same answer.
  */
 import type { Layout } from "../base/layout.ts";
+import { VERSION } from "../base/version.ts";
 import { writeAtomically } from "../base/durable.ts";
 import { makeFolders } from "../base/root.ts";
 import { isObject } from "../dbus/value.ts";
@@ -83,7 +84,8 @@ export function cachedPlan(
   file: string,
 ): Plan {
   const both = [hashJson(desired), observedHash(plugins, desired, observed)];
-  const key = hashJson([...both, ...plugins.map(mappingHash)]);
+  // Another release may plan other calls, and apply compares them.
+  const key = hashJson([VERSION, ...both, ...plugins.map(mappingHash)]);
   const path = `${layout.diffs}/${key}.json`;
   const found = readOr(path);
   if (

@@ -5,7 +5,7 @@ import { asOpError, InputError } from "../base/errors.ts";
 import { readTextFile } from "../../ffi/directory.ts";
 import { childPointer, isObject, type Json } from "../dbus/value.ts";
 import { parseJsonText } from "./json_text.ts";
-import type { Desired, Plan } from "./model.ts";
+import { type Desired, isUnknown, type Plan } from "./model.ts";
 
 /** Largest state file or plan taken. */
 export const MAX_STATE_BYTES = 32 * 1024 * 1024;
@@ -82,7 +82,16 @@ export function parseDocument(value: Json, file: string): Desired {
       throw stateError(file, childPointer("/plugins", name), "expected an object");
     }
   }
-  return plugins as Desired;
+  return withoutUnknown(plugins) as Desired;
+}
+
+/** What a query could not read is in its output, and nobody wants it. */
+function withoutUnknown(value: Json): Json {
+  if (!isObject(value)) return value;
+  return Object.fromEntries(
+    Object.entries(value).filter(([, child]) => !isUnknown(child))
+      .map(([key, child]) => [key, withoutUnknown(child)]),
+  );
 }
 
 function checkPlan(value: { readonly [key: string]: Json }, file: string): Plan {

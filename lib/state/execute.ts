@@ -1,10 +1,10 @@
 /** Making a plan's calls, and undoing them. */
 import { OpError } from "../base/errors.ts";
 import { BusError } from "../dbus/bus_error.ts";
-import { ValueError } from "../dbus/value.ts";
+import { sameValue, ValueError } from "../dbus/value.ts";
 import { type Bindings, buildCall, MissingBinding } from "./bindings.ts";
 import type { Buses } from "./buses.ts";
-import { observeState } from "./kinds/kinds.ts";
+import { diffState, observeState } from "./kinds/kinds.ts";
 import { type Change, isUnknown, type PlannedCall } from "./model.ts";
 import type { StatePlugin } from "./plugins.ts";
 import { StateReader } from "./reader.ts";
@@ -34,6 +34,7 @@ export async function execute(
 ): Promise<CallOutcome> {
   try {
     const call = planned.late ? await resolveLate(executor, change, planned) : planned;
+    if (call === null) return { kind: "already" };
     const bus = await executor.buses.get(call.bus);
     await bus.call(
       {
@@ -67,12 +68,15 @@ export function isOk(error: BusError, okErrors: readonly string[]): boolean {
   );
 }
 
-/** The call of an entry that an earlier call has made: what it needs is read now. */
+/**
+ * The call of an entry that an earlier call has made: what it needs is read now. Null when
+ * the new entry has the field's value already: services refuse to set some defaults.
+ */
 async function resolveLate(
   { plugins, buses }: Executor,
   change: Change,
   planned: PlannedCall,
-): Promise<PlannedCall> {
+): Promise<PlannedCall | null> {
   const { part, key, bindings } = planned.late!;
   const plugin = plugins.find(({ name }) => name === change.plugin)!;
   const state = plugin.mapping.states.get(change.state)!;
@@ -90,6 +94,10 @@ async function resolveLate(
     });
   }
   const { $object: object, ...fields } = entry;
+  const field = /^fields\.(.*)$/.exec(part)?.[1];
+  if (field !== undefined && Object.hasOwn(fields, field)) {
+    if (sameValue(change.after, fields[field]!)) return null;
+  }
   const bound = { ...fields, ...bindings, ...(object !== undefined && { object }) };
   try {
     return buildCall(plugin, state, part, bound);
@@ -106,6 +114,56 @@ export interface UndoResult {
   readonly undone: readonly string[];
   /** Names of what could not be undone, each with the reason. */
   readonly left: readonly { readonly id: string; readonly why: string }[];
+}
+
+/**
+ * Makes a deleted entry of a collection again and gives it the fields that its making does
+ * not take. One that is still there is not made twice: a call may lie.
+ *
+ * @returns what is not as it was; null when nothing is missing
+ */
+async function makeAgain(executor: Executor, change: Change): Promise<string | null> {
+  const plugin = executor.plugins.find(({ name }) => name === change.plugin)!;
+  const state = plugin.mapping.states.get(change.state)!;
+  const context = { plugin, state, file: "" };
+  const bus = await executor.buses.get(plugin.mapping.service.bus);
+  const look = async () =>
+    diffState(
+      context,
+      change.inverse,
+      await observeState(context, new StateReader(plugin, bus)),
+    );
+  if ((await look()).some(({ action }) => action === "create")) {
+    const outcome = await execute(executor, change, change.undo!);
+    if (outcome.kind === "failed") return outcome.error.message;
+  }
+  const reasons: string[] = [];
+  for (const rest of await look()) {
+    const outcome = rest.call && await execute(executor, rest, rest.call);
+    if (!outcome) reasons.push(`${rest.id}: ${rest.reason}`);
+    else if (outcome.kind === "failed") reasons.push(outcome.error.message);
+  }
+  if (reasons.length === 0) return null;
+  return `it was made again, but not as it was: ${reasons.join("; ")}`;
+}
+
+function isCollection({ plugins }: Executor, { plugin, state }: Change): boolean {
+  const mapped = plugins.find(({ name }) => name === plugin)?.mapping.states.get(state);
+  return mapped?.kind === "collection";
+}
+
+/** Undoes one change. @returns why it could not; null when it could */
+async function undoOne(executor: Executor, change: Change): Promise<string | null> {
+  if (change.action === "delete" && isCollection(executor, change)) {
+    try {
+      return await makeAgain(executor, change);
+    } catch (error) {
+      if (error instanceof OpError) return error.message;
+      throw error;
+    }
+  }
+  const outcome = await execute(executor, change, change.undo!);
+  return outcome.kind === "failed" ? outcome.error.message : null;
 }
 
 /** Undoes changes, the last first. Goes on past what cannot be undone. */
@@ -127,9 +185,9 @@ export async function undo(
       else undone.push(id);
       continue;
     }
-    const outcome = await execute(executor, change, change.undo);
-    if (outcome.kind === "failed") left.push({ id, why: outcome.error.message });
-    else undone.push(id);
+    const why = await undoOne(executor, change);
+    if (why === null) undone.push(id);
+    else left.push({ id, why });
   }
   return { undone, left };
 }

@@ -14,7 +14,7 @@ export function inverseOf(
 ): Desired {
   const merged: Writable = {};
   for (const { plugin, state, key, inverse, action } of changes) {
-    if (action === "unknown") continue;
+    if (action === "unknown" || inverse === null) continue;
     const mapped = stateOf(plugins, plugin, state);
     const isKeyed = key !== null && mapped?.kind !== "collection";
     const one = { [plugin]: { [state]: isKeyed ? { [key]: inverse } : inverse } };
@@ -39,7 +39,8 @@ export function mergeDocuments(
 
 function mergeInto(plugins: readonly StatePlugin[], into: Writable, from: Desired): void {
   for (const [plugin, states] of Object.entries(from)) {
-    const target = into[plugin] ??= {};
+    if (!Object.hasOwn(into, plugin)) into[plugin] = {};
+    const target = into[plugin]!;
     for (const [name, value] of Object.entries(states)) {
       const state = stateOf(plugins, plugin, name);
       target[name] = Object.hasOwn(target, name)
@@ -70,11 +71,12 @@ function mergeOne(state: MappedState, weak: Json, strong: Json): Json {
 
 function byKey(weak: Json, strong: Json, both: (a: Json, b: Json) => Json): Json {
   if (!isObject(weak) || !isObject(strong)) return strong;
-  const merged: { [key: string]: Json } = { ...weak };
+  // No assignment: a key may be __proto__.
+  const merged = new Map(Object.entries(weak));
   for (const [key, value] of Object.entries(strong)) {
-    merged[key] = Object.hasOwn(weak, key) ? both(weak[key]!, value) : value;
+    merged.set(key, merged.has(key) ? both(merged.get(key)!, value) : value);
   }
-  return merged;
+  return Object.fromEntries(merged);
 }
 
 function mergeSets(weak: Json, strong: Json): Json {

@@ -56,7 +56,7 @@ export interface Change {
   readonly confirm: boolean;
   /** Why the action is unknown; null otherwise. */
   readonly reason: string | null;
-  /** What the state file must say to have it as it was before. */
+  /** What the state file must say to have it as it was before; null: nothing does. */
   readonly inverse: Json;
 }
 
@@ -87,6 +87,12 @@ export interface Unknown {
 /** Marks a value as not known. */
 export function unknown(why: string): { readonly [key: string]: Json } & Unknown {
   return { $unknown: why };
+}
+
+/** Why a value of another type than the mapping says is not taken. */
+export function wrongType(what: string, actual: string, expected: string): string {
+  return `${what} has the D-Bus type "${actual}", and the mapping says "${expected}": ` +
+    "has the service changed? make the plugin again with op-dbus plugin create";
 }
 
 /** True for what {@link unknown} makes. */

@@ -7,7 +7,7 @@ import type { Buses } from "./buses.ts";
 import { hashJson } from "./canonical.ts";
 import { observeEach } from "./observe.ts";
 import type { StatePlugin } from "./plugins.ts";
-import { readQuery, writeQuery } from "./query_cache.ts";
+import { changeMark, readQuery, writeQuery } from "./query_cache.ts";
 
 /** How old a cached answer may be where nothing is said. */
 export const DEFAULT_MAX_AGE_MS = 30_000;
@@ -51,6 +51,7 @@ export async function query(
     results.set(plugin.name, { plugin: plugin.name, states: found.states, ...fresh });
   }
   const missing = plugins.filter(({ name }) => !results.has(name));
+  const marks = new Map(missing.map(({ name }) => [name, changeMark(layout, name)]));
   const read = await observeEach(missing, buses, signal ? { signal } : {});
   for (const observation of read) {
     const plugin = plugins.find(({ name }) => name === observation.plugin)!;
@@ -65,7 +66,13 @@ export async function query(
     });
     if (states) {
       const time = new Date(now).toISOString();
-      writeQuery(layout, plugin.name, { time, mapping: mappingHash(plugin), states });
+      const mark = marks.get(plugin.name)!;
+      writeQuery(
+        layout,
+        plugin.name,
+        { time, mapping: mappingHash(plugin), states },
+        mark,
+      );
     }
   }
   return plugins.map(({ name }) => results.get(name)!);

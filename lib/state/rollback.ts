@@ -11,6 +11,12 @@ import type { StatePlugin } from "./plugins.ts";
 /** The options of an apply; the source of the wanted state is known. */
 export type RollbackOptions = Omit<ApplyOptions, "file" | "action" | "confirmWithinMs">;
 
+/** What came of it. */
+export interface RollbackResult extends ApplyResult {
+  /** What was known before to be beyond bringing back, or not exactly, with the reason. */
+  readonly leftOut: readonly string[];
+}
+
 /**
  * Brings back what a checkpoint holds.
  *
@@ -20,13 +26,14 @@ export type RollbackOptions = Omit<ApplyOptions, "file" | "action" | "confirmWit
 export async function rollbackToCheckpoint(
   id: string,
   options: RollbackOptions,
-): Promise<ApplyResult> {
+): Promise<RollbackResult> {
   const checkpoint = readCheckpoint(options.layout, id);
-  return await apply({ desired: checkpoint.plugins }, {
+  const result = await apply({ desired: checkpoint.plugins }, {
     ...options,
     action: "rollback",
     file: `checkpoint ${checkpoint.id}`,
   });
+  return { ...result, leftOut: checkpoint.left_out };
 }
 
 /** A block of the chain, as far as rolling back looks at it. */
@@ -45,13 +52,17 @@ export async function rollbackToBlock(
   to: number,
   blocks: readonly StateBlock[],
   options: RollbackOptions,
-): Promise<ApplyResult> {
+): Promise<RollbackResult> {
   const desired = stateAtBlock(options.plugins, to, blocks);
-  return await apply({ desired }, {
+  const result = await apply({ desired }, {
     ...options,
     action: "rollback",
     file: `block ${to}`,
   });
+  const leftOut = blocks.filter(({ number }) => number > to).flatMap(({ data }) =>
+    Array.isArray(data.left_out) ? data.left_out.map(String) : []
+  );
+  return { ...result, leftOut };
 }
 
 /** The document that undoes every state block after `to`. */

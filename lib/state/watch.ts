@@ -28,9 +28,16 @@ export async function watchQueries(
   try {
     for (const { name, mapping: { service } } of plugins) {
       const bus = await buses.get(service.bus);
+      let pending = false;
+      // Signals come in bursts; those that arrived together are one change.
       const drop = () => {
-        forgetQueries(layout, name);
-        changed(name);
+        if (pending) return;
+        pending = true;
+        queueMicrotask(() => {
+          pending = false;
+          forgetQueries(layout, name);
+          changed(name);
+        });
       };
       const owner = {
         sender: "org.freedesktop.DBus",

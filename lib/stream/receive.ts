@@ -33,7 +33,7 @@ import { digestOfFd } from "./disk_tree.ts";
 import { EarlyDigests } from "./early_digests.ts";
 import { StreamGuard } from "./guard.ts";
 import { type StreamIdentity, uuidText } from "./identity.ts";
-import { auditStream, workerFor } from "./inspect.ts";
+import { type AuditResult, auditStream, workerFor } from "./inspect.ts";
 import { PLUGIN_LIMITS, type StreamLimits } from "./limits.ts";
 import type { ParentFinder, ParentSnapshot } from "./parents.ts";
 import { binaryBytes, pathFault } from "./paths.ts";
@@ -59,6 +59,11 @@ export interface ReceiveOptions {
   readonly writable?: boolean;
   /** The tree digest that it must have (e.g. the signed one), lower-case hexadecimal. */
   readonly expectedDigest?: string;
+  /**
+   * What {@link auditStream} found, under this policy and these limits, in these very
+   * bytes, which cannot have changed since: they are not audited again.
+   */
+  readonly audited?: AuditResult;
   /** Finds the parent of an incremental stream; none: only full streams. */
   readonly parent?: ParentFinder;
   readonly signal?: AbortSignal;
@@ -181,7 +186,7 @@ class Receiver implements Disposable {
   /** The whole stream, before anything touches the disk. */
   async #audit(source: ByteSource): Promise<Audited> {
     const { signal, progress } = this.#options;
-    const { digest, identity, tree, totals } = await auditStream(source, {
+    const found = this.#options.audited ?? await auditStream(source, {
       policy: this.#policy,
       limits: this.#limits,
       worker: this.#worker,
@@ -189,6 +194,7 @@ class Receiver implements Disposable {
       ...(signal && { signal }),
       ...(progress && { progress: (bytes) => progress(bytes, "audit") }),
     });
+    const { digest, identity, tree, totals } = found;
     if (digest === null) throw new TypeError("a replayable source has no digest");
     this.#compareExpected(digest);
     this.#checkName(this.#nameOf(identity));

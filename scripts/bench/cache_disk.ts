@@ -5,10 +5,12 @@ import {
   type Row,
   row,
   sideBySide,
+  wanted,
 } from "../bench_kit.ts";
 
 const LARGE = Deno.env.get("OPDBUS_BENCH_LARGE") === "0" ? 100_000 : 1_000_000;
 const COUNT = 100_000;
+const SMALL = 10_000;
 const COLD_READS = 1000;
 const MIB = 1024 * 1024;
 
@@ -68,6 +70,8 @@ async function space({ scratch, note }: BenchContext): Promise<Row[]> {
   await fillInChild(ours.path, COUNT);
   const whole = (await usedBytes(ours.path) - empty[0]!) / COUNT;
   await Deno.remove(`${ours.path}/index.db`);
+  const both = (await usedBytes(ours.path) - empty[0]!) / COUNT;
+  await Deno.remove(`${ours.path}/vectors/pack-1.idx`);
   const vectors = (await usedBytes(ours.path) - empty[0]!) / COUNT;
   note("filling the seed's layout");
   const matrix = new Float32Array(384 * 1000);
@@ -82,7 +86,14 @@ async function space({ scratch, note }: BenchContext): Promise<Row[]> {
   const seedBytes = (await usedBytes(theirs.path) - empty[1]!) / COUNT;
   const peer = { name: "the seed's layout", value: seedBytes };
   return [
-    row(`cache-space/vectors@${COUNT}`, "bytes/vector", "lower", vectors, peer),
+    wanted(
+      row(`cache-space/vectors@${COUNT}`, "bytes/vector", "lower", vectors, peer),
+      { most: 600 },
+    ),
+    wanted(
+      row(`cache-space/with-keys@${COUNT}`, "bytes/vector", "lower", both, peer),
+      { most: 600, why: "580 bytes of int12 and a whole key of 32 are 612 already" },
+    ),
     row(
       `cache-space/with-texts-and-index@${COUNT}`,
       "bytes/vector",
@@ -93,19 +104,37 @@ async function space({ scratch, note }: BenchContext): Promise<Row[]> {
   ];
 }
 
-async function compaction({ scratch, note }: BenchContext): Promise<Row[]> {
+/** A figure at the small size and at the large one, and how it grew. */
+async function atSizes(
+  large: number,
+  measure: (size: number) => Promise<Row[]>,
+): Promise<Row[]> {
+  const [before, after] = [await measure(SMALL), await measure(large)];
+  const growths = after.map((one, i) => {
+    const name = one.name.replace(/@\d+$/, "");
+    const peer = { name: `the same at ${SMALL} entries`, value: before[i]!.value };
+    return row(`${name}/growth`, one.unit, one.better, one.value, peer);
+  });
+  const plain = before.map(({ target: _, ...one }) => one);
+  return [...plain, ...after, ...growths];
+}
+
+async function compactionOf(
+  { scratch, note }: BenchContext,
+  count: number,
+): Promise<Row[]> {
   const { EmbeddingCache } = await import("../../lib/cache/embedding_cache.ts");
   const fill = await import("../lib/cache_fill.ts");
-  await using disk = await mountFresh(scratch, "compact", 3072);
+  await using disk = await mountFresh(scratch, `compact-${count}`, 3072);
   using embedder = new fill.BenchEmbedder();
-  const texts = Array.from({ length: COUNT }, (_, i) => fill.benchText(i));
+  const texts = Array.from({ length: count }, (_, i) => fill.benchText(i));
   {
     using cache = EmbeddingCache.open(disk.path, {
       arenaBytes: 0,
       durability: "relaxed",
     });
-    note(`storing ${COUNT} loose vectors`);
-    for (let from = 0; from < COUNT; from += 10_000) {
+    note(`storing ${count} loose vectors`);
+    for (let from = 0; from < count; from += 10_000) {
       await cache.getOrEmbed(texts.slice(from, from + 10_000), embedder);
     }
   }
@@ -114,15 +143,25 @@ async function compaction({ scratch, note }: BenchContext): Promise<Row[]> {
   const begun = performance.now();
   const { packed } = cache.compact();
   const seconds = (performance.now() - begun) / 1000;
-  if (packed !== COUNT) throw new Error(`${packed} packed`);
-  return [row(`cache-compact/loose@${COUNT}`, "s", "lower", seconds)];
+  if (packed !== count) throw new Error(`${packed} packed`);
+  const each = seconds * 1e6 / count;
+  return [
+    wanted(row(`cache-compact/loose@${count}`, "s", "lower", seconds), {
+      most: 5,
+      why: "a hundred thousand files are opened, read and removed one by one",
+    }),
+    row(`cache-compact/per-vector@${count}`, "µs", "lower", each),
+  ];
 }
 
-async function opening({ scratch, note }: BenchContext): Promise<Row[]> {
-  const folder = `${scratch}/open`;
+async function openingOf(
+  { scratch, note }: BenchContext,
+  count: number,
+): Promise<Row[]> {
+  const folder = `${scratch}/open-${count}`;
   Deno.mkdirSync(folder);
-  note(`filling ${LARGE}`);
-  await fillInChild(folder, LARGE);
+  note(`filling ${count}`);
+  await fillInChild(folder, count);
   const { bundle } = await import("../lib/bundle_child.ts");
   const child = await bundle("cache_open.ts", scratch);
   const run = (...args: string[]) => () =>
@@ -138,22 +177,32 @@ async function opening({ scratch, note }: BenchContext): Promise<Row[]> {
     );
   const [open, empty] = await sideBySide([run(folder), run()], { rounds: 15, warmup: 3 });
   const here = new URL("./children/", import.meta.url).pathname;
-  const args = ["run", "--quiet", "-A", `${here}cache_memory.ts`, folder, String(LARGE)];
+  const args = ["run", "--quiet", "-A", `${here}cache_memory.ts`, folder, String(count)];
   const { bytes } = JSON.parse(await sh(Deno.execPath(), ...args));
   return [
-    row(`cache-open/to-first-hit@${LARGE}`, "ms", "lower", open! - empty!, {
-      name: "an empty process, which is not counted in",
-      value: empty!,
-    }),
-    row(`cache-open/memory@${LARGE}`, "bytes/vector", "lower", bytes / LARGE),
+    wanted(
+      row(`cache-open/to-first-hit@${count}`, "ms", "lower", open! - empty!, {
+        name: "an empty process, which is not counted in",
+        value: empty!,
+      }),
+      { most: 15 },
+    ),
+    wanted(
+      row(`cache-open/memory@${count}`, "bytes/vector", "lower", bytes / count),
+      { most: 120 },
+    ),
   ];
 }
 
-async function cold({ scratch }: BenchContext): Promise<Row[]> {
+async function coldOf({ scratch }: BenchContext, count: number): Promise<Row[]> {
   const { EmbeddingCache } = await import("../../lib/cache/embedding_cache.ts");
   const fill = await import("../lib/cache_fill.ts");
-  await using disk = await mountFresh(scratch, "cold", 512);
-  await fillInChild(disk.path, COUNT);
+  await using disk = await mountFresh(
+    scratch,
+    `cold-${count}`,
+    count < 500_000 ? 512 : 2048,
+  );
+  await fillInChild(disk.path, count);
   await disk.remount();
   const reads = async () => {
     const stat = await Deno.readTextFile(`/sys/block/${disk.device.slice(5)}/stat`);
@@ -163,11 +212,12 @@ async function cold({ scratch }: BenchContext): Promise<Row[]> {
   using cache = EmbeddingCache.open(disk.path, { arenaBytes: 0 });
   const one = new Float32Array(384);
   for (let i = 0; i < COLD_READS; i++) {
-    const text = fill.freshText((Math.imul(i + 1, 0x9e3779b1) >>> 0) % COUNT);
+    const text = fill.freshText((Math.imul(i + 1, 0x9e3779b1) >>> 0) % count);
     cache.lookup(text, fill.BENCH_IDENTITY, one);
   }
   const each = (await reads() - before) / COLD_READS;
-  return [row(`cache-cold/reads@${COUNT}`, "I/Os per vector", "lower", each)];
+  const figure = row(`cache-cold/reads@${count}`, "I/Os per vector", "lower", each);
+  return [wanted(figure, { most: 1.3 })];
 }
 
 export const benches: Bench[] = [
@@ -176,7 +226,19 @@ export const benches: Bench[] = [
     about: "bytes on disk by statfs, against the seed's",
     run: space,
   },
-  { name: "cache-compact", about: "100,000 loose files into a pack", run: compaction },
-  { name: "cache-open", about: "start to first hit, memory held", run: opening },
-  { name: "cache-cold", about: "reads per vector from a cold disk", run: cold },
+  {
+    name: "cache-compact",
+    about: "100,000 loose files into a pack",
+    run: (context) => atSizes(COUNT, (size) => compactionOf(context, size)),
+  },
+  {
+    name: "cache-open",
+    about: "start to first hit, memory held",
+    run: (context) => atSizes(LARGE, (size) => openingOf(context, size)),
+  },
+  {
+    name: "cache-cold",
+    about: "reads per vector from a cold disk",
+    run: (context) => atSizes(LARGE, (size) => coldOf(context, size)),
+  },
 ];

@@ -83,7 +83,7 @@ async function filled(scratch: string, blocks: number) {
 
 async function verifyRows({ scratch, note }: BenchContext): Promise<Row[]> {
   const { verifyChain } = await import("../../lib/chain/verify.ts");
-  const blocks = 20_000;
+  const blocks = 100_000;
   note(`writing ${blocks} blocks`);
   const layout = await filled(scratch, blocks);
   const script = "find . -name '*.json' -print0 | xargs -0 sha256sum > /dev/null";

@@ -134,6 +134,8 @@ async function rotateCommand({ scratch }: BenchContext): Promise<Row[]> {
 async function sendFile({ scratch }: BenchContext): Promise<Row[]> {
   const { createSnapshot } = await import("../../lib/snapshot/create.ts");
   const { sendToFile } = await import("../../lib/snapshot/send_file.ts");
+  const { sendToFd } = await import("../../lib/stream/send.ts");
+  const { close, O_CREAT, O_TRUNC, O_WRONLY, open } = await import("../../ffi/files.ts");
   return await onBtrfs(scratch, async (target, mount) => {
     const block = new Uint8Array(2 ** 20);
     for (let i = 0; i < SEND_MB; i++) {
@@ -148,15 +150,29 @@ async function sendFile({ scratch }: BenchContext): Promise<Row[]> {
     }
     const next = await createSnapshot(target, { nowMs: Date.UTC(2020, 0, 2) });
     const file = `${mount}/stream`, parent = full.path;
-    const [ours, theirs, small] = await sideBySide([
+    const peer = ["send", "-q", "-f", `${file}.peer`, full.path];
+    const [ours, theirs, oursUnsynced, theirsUnsynced, small] = await sideBySide([
       () => sendToFile(full.path, file, { force: true }),
-      () => spawn("btrfs", "send", "-q", "-f", `${file}.peer`, full.path),
+      () => {
+        spawn("btrfs", ...peer);
+        spawn("sync", `${file}.peer`);
+      },
+      async () => {
+        const fd = open(`${file}.pipe`, O_WRONLY | O_CREAT | O_TRUNC, 0o600);
+        await sendToFd(full.path, fd);
+        close(fd);
+      },
+      () => spawn("btrfs", ...peer),
       () => sendToFile(next.path, `${file}.small`, { force: true, parent }),
-    ], { rounds: 5, warmup: 1 });
+    ], { rounds: 5, warmup: 1, before: () => spawn("sync", "-f", mount) });
     return [
       row("snapshot/send_200mb", "ms", "lower", ours!, {
-        name: "btrfs send",
+        name: "btrfs send && sync (both durable)",
         value: theirs!,
+      }),
+      row("snapshot/send_200mb_unsynced", "ms", "lower", oursUnsynced!, {
+        name: "btrfs send (both unsynced, as into a pipe)",
+        value: theirsUnsynced!,
       }),
       row("snapshot/send_1_percent", "ms", "lower", small!, {
         name: "our full send",

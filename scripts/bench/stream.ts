@@ -76,7 +76,7 @@ async function receiveRows(
   const { fileSource } = await import("../../lib/stream/source.ts");
   let count = 0, folder = "";
   // What one leaves unwritten must not be written on the next one's time.
-  const between = async () => {
+  const before = async () => {
     for (const { name } of folder ? Deno.readDirSync(folder) : []) {
       await sh("btrfs", "subvolume", "delete", `${folder}/${name}`);
     }
@@ -91,7 +91,7 @@ async function receiveRows(
       await sh("btrfs", "receive", "-q", "-f", file, folder);
       await sh("sync", "-f", folder);
     },
-  ], { rounds, warmup, between });
+  ], { rounds, warmup, before });
   return [
     row(name, "ms", "lower", ours!, {
       name: "btrfs receive (not synced)",

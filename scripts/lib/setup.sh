@@ -46,15 +46,9 @@ install_deno() {
   command -v npm >/dev/null || die "npm not found: install node and npm first (apt-get install npm)"
   say "Installing Deno $DENO_VERSION into .tools/ (npm package $deno_package)"
   mkdir -p "$repo/.tools"
-  if [ "$deno_package" = @deno/linux-x64-glibc ]; then
-    cp "$repo/scripts/toolchain/package.json" "$repo/scripts/toolchain/package-lock.json" "$repo/.tools/"
-    (cd "$repo/.tools" && npm ci --ignore-scripts --no-audit --no-fund --loglevel=error) ||
-      die "npm could not install Deno $DENO_VERSION"
-  else
-    # The lock file holds x86_64's digest only; here the version is what is pinned.
-    npm install --prefix "$repo/.tools" --no-save --ignore-scripts --no-audit --no-fund \
-      --loglevel=error "$deno_package@$DENO_VERSION" || die "npm could not install Deno $DENO_VERSION"
-  fi
+  cp "$repo/scripts/toolchain/package.json" "$repo/scripts/toolchain/package-lock.json" "$repo/.tools/"
+  (cd "$repo/.tools" && npm ci --ignore-scripts --no-audit --no-fund --loglevel=error) ||
+    die "npm could not install Deno $DENO_VERSION"
   deno_is "$deno" || die "Deno does not start: $deno (glibc 2.27 or newer is needed)"
 }
 

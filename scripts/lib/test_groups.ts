@@ -7,8 +7,8 @@
 /** Groups that a folder or a file's name puts a test in. */
 const NAMED = ["platform", "hostile", "crash", "binary", "house"] as const;
 
-/** Where the tests of the command line are; they run over the sources and the file. */
-const COMMAND_LINE = "tests/cli/";
+/** Tests of the command line and of the documents; they run over the sources and the file. */
+const COMMAND_LINE = ["tests/cli/", "tests/docs/"];
 
 /** Every test file, as paths from the repository. */
 export function testFiles(repo: string): string[] {
@@ -55,7 +55,7 @@ export function chooseFiles(all: readonly string[], wanted: readonly string[]): 
     source: chosen.filter((path) => groupOf(path) !== "binary"),
     binary: [...binary],
     executable: wanted.length === 0 || wanted.includes("binary")
-      ? all.filter((path) => path.startsWith(COMMAND_LINE))
+      ? all.filter((path) => COMMAND_LINE.some((folder) => path.startsWith(folder)))
       : [],
   };
 }

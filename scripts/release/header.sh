@@ -179,8 +179,9 @@ place_app() { # puts app/ in its place, unless another run has done so
     check "$dir" && return 0
     mv -f -- "$dir/app" "$new/damaged" || return 1
   fi
-  # Where another run is faster after all, mv puts ours inside its app/, which is as good.
-  mv -f -- "$new/app" "$dir/app" && rm -rf -- "$dir/app/app"
+  # Where another run is faster after all, mv puts ours inside its app/, or fails where a
+  # third has done that: what counts is that a whole one is there.
+  mv -f -- "$new/app" "$dir/app" 2>/dev/null && rm -rf -- "$dir/app/app" || check "$dir"
 }
 unpack() {
   extract $runtime "$new/$app" &
@@ -193,7 +194,10 @@ unpack() {
   (cd "$new" && chmod $mode "./$app" app && { [ $mode = 700 ] || chmod 644 app/*; }) 2>/dev/null ||
     no "$1" "cannot change permissions" || return 1
   (cd "$new" && DENO_DIR="$new/cache" "./$app" --version) >/dev/null 2>&1
-  case $? in
+  started=$?
+  [ $started = 0 ] || [ "$(uname -m)" = @ARCH@ ] ||
+    no "$1" "this file is for @ARCH@ and this machine is $(uname -m): download the one for it" || return 1
+  case $started in
     0) ;;
     126) no "$1" "programs may not run from here (mounted noexec)" || return 1 ;;
     *) no "$1" "its runtime does not start: it needs glibc 2.27 or newer, libgcc_s.so.1 and /proc (musl systems such as Alpine are not supported)" || return 1 ;;

@@ -4,15 +4,8 @@
  * chroot inside a mount namespace of their own, so no mount outlives a run.
  */
 import { effectiveUid } from "../../ffi/files.ts";
-import { type Scratch, sh, tempFolder } from "../support/scratch.ts";
-
-/** From dash, coreutils, findutils, grep and gzip: Debian's essential set. */
-const ESSENTIAL = [
-  ...["sh", "cat", "chmod", "cut", "env", "find", "grep", "gzip", "head", "id", "ls"],
-  ...["mkdir", "mktemp", "mv", "rm", "sha256sum", "sync", "tail", "wc", "sleep", "true"],
-];
-/** Beside libc: what any C++ or Rust program needs. */
-const LIBRARIES = ["libgcc_s.so.1", "libdl.so.2", "libpthread.so.0", "librt.so.1"];
+import { fillBareRoot } from "../../scripts/lib/bare_root.ts";
+import { type Scratch, tempFolder } from "../support/scratch.ts";
 
 /** What a program in the root gave. */
 export interface BareResult {
@@ -64,19 +57,7 @@ export async function bareRoot(
   const scratch = await tempFolder("op-dbus-root-");
   const { path } = scratch;
   await Deno.chmod(path, 0o755);
-  for (const folder of ["bin", "dev", "etc", "proc", "run", "var/cache", "var/lib"]) {
-    await Deno.mkdir(`${path}/${folder}`, { recursive: true });
-  }
-  for (const folder of ["tmp", "var/tmp"]) {
-    await Deno.mkdir(`${path}/${folder}`);
-    await Deno.chmod(`${path}/${folder}`, 0o1777);
-  }
-  for (const node of ["null", "zero", "urandom"]) {
-    await Deno.writeTextFile(`${path}/dev/${node}`, "");
-  }
-  await Deno.writeTextFile(`${path}/etc/passwd`, "root:x:0:0:root:/root:/bin/sh\n");
-  await copyLibraries(path);
-  await (shell === "busybox" ? copyBusybox(path) : copyEssential(path));
+  await fillBareRoot(path, shell);
   const run = (args: readonly string[], options: BareOptions = {}) =>
     runIn(path, args, options);
   return { ...scratch, run };
@@ -105,46 +86,4 @@ async function runIn(
   }).output();
   const text = new TextDecoder();
   return { code, stdout: text.decode(stdout), stderr: text.decode(stderr) };
-}
-
-async function copyInto(root: string, file: string, target = file): Promise<void> {
-  const path = root + target;
-  await Deno.mkdir(path.slice(0, path.lastIndexOf("/")), { recursive: true });
-  await Deno.copyFile(await Deno.realPath(file), path);
-}
-
-/** The libraries that a program names, where the dynamic linker finds them. */
-async function librariesOf(program: string): Promise<string[]> {
-  const listing = await sh("ldd", program);
-  return [...listing.matchAll(/(\/\S+) \(0x/g)].map(([, path]) => path!);
-}
-
-async function copyLibraries(root: string): Promise<void> {
-  const wanted = new Set(await librariesOf(Deno.execPath()));
-  const libc = [...wanted].find((path) => path.includes("libc.so"))!;
-  for (const name of LIBRARIES) wanted.add(libc.replace(/[^/]+$/, name));
-  for (const library of wanted) await copyInto(root, library);
-}
-
-async function copyEssential(root: string): Promise<void> {
-  for (const name of ESSENTIAL) {
-    const program = (await sh("sh", "-c", `command -v ${name} || echo /bin/${name}`))
-      .trim();
-    const file = program.startsWith("/") ? program : `/bin/${name}`;
-    for (const library of await librariesOf(file)) await copyInto(root, library);
-    await copyInto(root, file, `/bin/${name}`);
-  }
-}
-
-async function copyBusybox(root: string): Promise<void> {
-  await copyInto(root, "/bin/busybox");
-  for (const name of await busyboxApplets()) {
-    await Deno.symlink("busybox", `${root}/bin/${name}`).catch((error) => {
-      if (!(error instanceof Deno.errors.AlreadyExists)) throw error;
-    });
-  }
-}
-
-async function busyboxApplets(): Promise<string[]> {
-  return (await sh("/bin/busybox", "--list")).split("\n").filter(Boolean);
 }

@@ -1,4 +1,5 @@
 /** The executable under test, and small stand-ins for its heavy inside. */
+import { gunzipSync } from "node:zlib";
 import { writeSelfExtracting } from "../../scripts/release/self_extracting.ts";
 import type { Arch } from "../../scripts/release/build.ts";
 import { tempFolder } from "../support/scratch.ts";
@@ -32,6 +33,7 @@ echo "ran as $(/bin/id -u) with $last"
 export async function withSmallExecutable(
   root: BareRoot,
   runtime = SMALL_RUNTIME,
+  arch = Deno.build.arch as Arch,
 ): Promise<void> {
   await using app = await tempFolder();
   await Deno.writeTextFile(`${app.path}/main.js`, "// nothing\n");
@@ -44,7 +46,7 @@ export async function withSmallExecutable(
       version: "0.0.0",
       commit: null,
     },
-    Deno.build.arch as Arch,
+    arch,
     new TextEncoder().encode(runtime),
     `${root.path}/op-dbus`,
   );
@@ -56,4 +58,51 @@ export function unpackedIn(root: BareRoot, base: string): string {
     .filter((name) => /^[0-9a-f]{16}$/.test(name));
   if (names.length !== 1) throw new Error(`${base} holds ${names.length} runtimes`);
   return `${root.path}${base}/${names[0]}`;
+}
+
+/** What a self-extracting file holds, taken apart by the offsets in its own header. */
+export interface Unpacked {
+  /** Path of the runtime. */
+  readonly runtime: string;
+  /** Path of the program. */
+  readonly main: string;
+  /** Arguments of the runtime that go before the program. */
+  readonly flags: readonly string[];
+}
+
+/** Unpacks a file of any architecture into `folder`, without running it. */
+export async function unpackWithoutRunning(
+  path: string,
+  folder: string,
+): Promise<Unpacked> {
+  const file = await Deno.readFile(path);
+  const text = new TextDecoder("latin1").decode(file.subarray(0, 1 << 16));
+  const value = (pattern: RegExp) => {
+    const found = text.match(pattern)?.[1];
+    if (found === undefined) throw new Error(`${path}: its header has no ${pattern}`);
+    return found;
+  };
+  const member = (name: string) => {
+    const [first = 0, bytes = 0] = value(new RegExp(`\\b${name}='(\\d+ \\d+)'`)).split(
+      " ",
+    )
+      .map(Number);
+    return gunzipSync(file.subarray(first - 1, first - 1 + bytes));
+  };
+  const [runtime, ...parts] = value(/^parts='([^']+)'/m).split("\n")
+    .map((line) => line.split(" "));
+  await Deno.mkdir(`${folder}/app`, { recursive: true });
+  await Deno.writeFile(`${folder}/${runtime![0]}`, member("runtime"), { mode: 0o755 });
+  const pack = member("pack");
+  let at = 0;
+  for (const [name, size] of parts) {
+    await Deno.writeFile(`${folder}/${name}`, pack.subarray(at, at += Number(size)));
+  }
+  return {
+    runtime: `${folder}/${runtime![0]}`,
+    main: `${folder}/${value(/"\$dir\/(app\/main\.js)" "\$@"/)}`,
+    flags: value(/exec "\$dir\/\$app" (run [^"]+) "/).replaceAll("\\\n", " ").split(
+      /\s+/,
+    ),
+  };
 }

@@ -274,3 +274,14 @@ rootTest(
     assertIncludes(stderr, "glibc 2.27");
   },
 );
+
+rootTest("header: on another processor it says so", "debian", async (root) => {
+  const other = Deno.build.arch === "x86_64" ? "aarch64" : "x86_64";
+  await withSmallExecutable(root, "\x7fELF not of this machine\n", other);
+  const { code, stdout, stderr } = await root.run(["/op-dbus", "version"]);
+  assertEquals([code, stdout], [NOT_STARTED, ""]);
+  assertIncludes(
+    stderr,
+    `this file is for ${other} and this machine is ${Deno.build.arch}`,
+  );
+});

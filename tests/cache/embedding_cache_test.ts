@@ -93,6 +93,30 @@ Deno.test("a stored vector of less precision is a miss and is replaced; of more,
   }
 });
 
+Deno.test("a process of a coarser codec does not overwrite what a finer one stored meanwhile", async () => {
+  for (const before of [null, "int8"] as const) { // nothing there, or something coarse
+    await using folder = await tempFolder();
+    using embedder = new DenseEmbedder(64), slow = new DenseEmbedder(64);
+    const texts = textsOf(20);
+    if (before) {
+      using old = EmbeddingCache.open(folder.path, { codec: before, ...COLD });
+      await old.getOrEmbed(texts, embedder);
+    }
+    using fine = EmbeddingCache.open(folder.path, { codec: "f32", ...COLD });
+    using coarse = EmbeddingCache.open(folder.path, { codec: "int12", ...COLD });
+    let stored: Float32Array | undefined;
+    slow.before = async () => {
+      stored = (await fine.getOrEmbed(texts, embedder)).matrix;
+    };
+    const late = await coarse.getOrEmbed(texts, slow);
+    assertEquals([late.misses, late.diskHits], [0, 20], String(before));
+    assertEquals(late.matrix, stored, "what the next hit returns");
+    const after = await fine.getOrEmbed(texts, embedder);
+    assertEquals([after.misses, after.matrix], [0, stored]);
+    assertEquals(coarse.get(texts[3]!, embedder.identity)?.codec, "f32");
+  }
+});
+
 Deno.test("another model never answers", async () => {
   await using folder = await tempFolder();
   using cache = EmbeddingCache.open(folder.path, { codec: "f32" });
@@ -166,6 +190,26 @@ Deno.test("get shows an entry without computing; peek gives hot ones without cop
   const entry = cache.get("a", embedder.identity)!;
   assertEquals([entry.codec, entry.sizeBytes, entry.vector], ["int8", 12, matrix]);
   assertEquals(cache.peek("a", embedder.identity)!.slice(), matrix);
+});
+
+Deno.test("a few texts that are all in memory take the short way, with the same answer", async () => {
+  await using folder = await tempFolder();
+  using embedder = new DenseEmbedder(16);
+  using cache = EmbeddingCache.open(folder.path);
+  const texts = ["a", "b", "a", "\ud800"];
+  const { matrix } = await cache.getOrEmbed(texts, embedder);
+  const again = await cache.getOrEmbed(texts, embedder);
+  assertEquals([again.memoryHits, again.misses, again.matrix], [4, 0, matrix]);
+  const into = new Float32Array(4 * 16 + 3);
+  assertEquals((await cache.getOrEmbed(texts, embedder, { into })).matrix, matrix);
+  const [one] = cache.stats().ages.filter(({ entries }) => entries > 0);
+  assertEquals([cache.stats().session.memoryHits, one?.entries], [8, 3]);
+  const short = { into: new Float32Array(63) };
+  await assertRejects(
+    () => cache.getOrEmbed(texts, embedder, short),
+    Error,
+    /do not fit/,
+  );
 });
 
 Deno.test("memory over its limit evicts, and every answer stays right", async () => {

@@ -4,11 +4,13 @@ import { CODECS } from "../../lib/cache/codec.ts";
 import { decodeByHand } from "../../lib/cache/codec_int.ts";
 import { EmbeddingCache } from "../../lib/cache/embedding_cache.ts";
 import { KERNEL_BASE64 } from "../../lib/cache/kernel_wasm.ts";
-import { buildKernel } from "../../scripts/lib/build_kernel.ts";
+import { SHA256_BASE64 } from "../../lib/cache/sha256_wasm.ts";
+import { buildKernel, buildSha256 } from "../../scripts/lib/build_kernel.ts";
 import { DenseEmbedder, denseVector, textsOf } from "./support.ts";
 
-Deno.test("the kernel in the source is built from kernel.wat", async () => {
+Deno.test("the modules in the source are built from their text", async () => {
   assertEquals(KERNEL_BASE64, (await buildKernel()).toBase64(), "run build_kernel.ts");
+  assertEquals(SHA256_BASE64, (await buildSha256()).toBase64(), "run build_kernel.ts");
 });
 
 Deno.test("SIMD decodes int12 to the same bits as JavaScript", () => {

@@ -24,6 +24,35 @@ Deno.test("the key is SHA-256 over length-prefixed fields, in the order of DESIG
   assertEquals(new VectorKeys(identity).of("grüß\0dich"), oracle.digest("hex"));
 });
 
+Deno.test("keys of every length and alphabet are OpenSSL's, also past the own hash's limits", () => {
+  const prefixes = ["", "q: ", "x".repeat(13), "y".repeat(60), "é".repeat(700)];
+  const models = prefixes.map((prefix) => {
+    const identity = { ...BUILTIN_IDENTITY, prefix };
+    return { prefix, keys: new VectorKeys(identity), started: new VectorKeys(identity) };
+  });
+  for (const { started } of models) for (let i = 0; i < 100; i++) started.of(`${i}`);
+  for (let length = 0; length < 520; length++) {
+    for (const letter of ["a", "ß", "漢", "🙂"]) {
+      const text = letter.repeat(length);
+      const bytes = new TextEncoder().encode(text);
+      // In turn, so that each model finds another's beginning in the hash's memory.
+      for (const { prefix, keys, started } of models) {
+        const oracle = createHash("sha256");
+        const fields = [BUILTIN_IDENTITY.digest, "384", "none", "l2", prefix, "8192"];
+        for (const field of fields) {
+          oracle.update(`${new TextEncoder().encode(field).length}:${field}`);
+        }
+        const wanted = oracle.update(`${bytes.length}:`).update(bytes).digest("hex");
+        assertEquals(started.of(text), wanted, `${letter} ${length}`);
+        const { bytes: key, words } = started.views(text);
+        assertEquals([key.toHex(), words.length], [wanted, 8]);
+        assertEquals(new Uint8Array(words.slice().buffer).toHex(), wanted);
+        if (length === 3) assertEquals(keys.of(text), wanted, "a first key");
+      }
+    }
+  }
+});
+
 Deno.test("any field changes the key, the name does not", () => {
   const base = BUILTIN_IDENTITY;
   const others = [

@@ -10,14 +10,7 @@ import { CODECS } from "../../lib/cache/codec.ts";
 import { EmbeddingCache, verifyCache } from "../../lib/cache/embedding_cache.ts";
 import { isSound } from "../../lib/cache/verify.ts";
 import { lockPacks } from "../../lib/cache/pack_lock.ts";
-import { DenseEmbedder, textsOf } from "./support.ts";
-
-const COLD = { arenaBytes: 0 };
-
-function files(folder: string, pattern: RegExp): string[] {
-  return [...Deno.readDirSync(`${folder}/vectors`)].map(({ name }) => name)
-    .filter((name) => pattern.test(name)).sort();
-}
+import { COLD, DenseEmbedder, files, flip, textsOf } from "./support.ts";
 
 Deno.test("compacted, every vector is the same, bit for bit, in every codec", async () => {
   for (const codec of Object.values(CODECS)) {
@@ -190,8 +183,13 @@ Deno.test("damage in packs heals as misses, and verify --repair mends the rest",
   const damages: Record<string, (path: string) => void> = {
     "a record": (vectors) => flip(`${vectors}/pack-1.pack`, 4096 + 100),
     "the pack's header": (vectors) => flip(`${vectors}/pack-1.pack`, 20),
-    "the table": (vectors) => {
-      for (let at = 64; at < 300; at += 4) flip(`${vectors}/pack-1.idx`, at);
+    "keys of the table": (vectors) => {
+      for (let at = 64; at < 64 + 200 * 32; at += 50) flip(`${vectors}/pack-1.idx`, at);
+    },
+    "slots of the table": (vectors) => {
+      for (let at = 64 + 200 * 32; at < 64 + 200 * 32 + 300; at += 4) {
+        flip(`${vectors}/pack-1.idx`, at);
+      }
     },
     "the table's header": (vectors) => flip(`${vectors}/pack-1.idx`, 8),
     "a cut pack": (vectors) => Deno.truncateSync(`${vectors}/pack-1.pack`, 5000),
@@ -233,12 +231,6 @@ Deno.test("damage in packs heals as misses, and verify --repair mends the rest",
     }
   }
 });
-
-function flip(path: string, at: number): void {
-  const bytes = Deno.readFileSync(path);
-  bytes[at]! ^= 0x41;
-  Deno.writeFileSync(path, bytes);
-}
 
 Deno.test("a garbage index is rebuilt from packs too, with their models", async () => {
   await using folder = await tempFolder();
@@ -290,6 +282,27 @@ Deno.test("two compactions at once: one works, the other is told", async () => {
   }
   assertEquals(cache.compactIfDue({}, 11), null);
   assertEquals(cache.compactIfDue({}, 10)?.packed, 10);
+});
+
+Deno.test("a loose file that another process replaces amid a compaction stays", async () => {
+  await using folder = await tempFolder();
+  using embedder = new DenseEmbedder();
+  {
+    using coarse = EmbeddingCache.open(folder.path, { codec: "int8", ...COLD });
+    await coarse.getOrEmbed(textsOf(40, "same"), embedder);
+  }
+  using cache = EmbeddingCache.open(folder.path, { codec: "f32", ...COLD });
+  const path = new URL("put_child.ts", import.meta.url).pathname;
+  const args = ["run", "-A", "--quiet", path, folder.path, "10", "same", "f32"];
+  let replaced = false;
+  const progress = (done: number, total: number) => {
+    if (done < total || replaced) return; // all are read, none is removed
+    replaced = new Deno.Command(Deno.execPath(), { args }).outputSync().success;
+  };
+  cache.compact({ progress });
+  assertTrue(replaced);
+  assertEquals(files(folder.path, /[.]bin$/).length, 10);
+  assertEquals((await cache.getOrEmbed(textsOf(10, "same"), embedder)).misses, 0);
 });
 
 Deno.test("an aborted compaction changes nothing and leaves nothing", async () => {

@@ -85,3 +85,19 @@ export async function outputOf(process: Deno.ChildProcess): Promise<string> {
   if (!success) throw new Error(decode(stderr));
   return decode(stdout);
 }
+
+/** Options of a cache whose answers come from the disk. */
+export const COLD = { arenaBytes: 0 };
+
+/** The names of the files in a cache's folder of vectors that match. */
+export function files(folder: string, pattern: RegExp): string[] {
+  return [...Deno.readDirSync(`${folder}/vectors`)].map(({ name }) => name)
+    .filter((name) => pattern.test(name)).sort();
+}
+
+/** Changes two bits of one byte of a file. */
+export function flip(path: string, at: number): void {
+  const bytes = Deno.readFileSync(path);
+  bytes[at]! ^= 0x41;
+  Deno.writeFileSync(path, bytes);
+}

@@ -1,12 +1,13 @@
-import { parseBlock } from "../../lib/chain/block.ts";
+import { BlockFold } from "../../lib/chain/block_fold.ts";
 import { openCheckpoint } from "../../lib/chain/checkpoint.ts";
+import { Frontier } from "../../lib/chain/merkle.ts";
 import { hostKey } from "../../lib/chain/host_key.ts";
 import { Ledger } from "../../lib/chain/ledger.ts";
 import { ChainReader } from "../../lib/chain/reader.ts";
 import { type ChainReport, verifyChain } from "../../lib/chain/verify.ts";
-import { OpError } from "../../lib/base/errors.ts";
 import type { Layout } from "../../lib/base/layout.ts";
 import { assertEquals, assertTrue } from "../support/assert.ts";
+import { sh } from "../support/scratch.ts";
 import { chainOf, content, generator } from "./support.ts";
 
 const BLOCKS = 200;
@@ -46,46 +47,70 @@ function found(report: ChainReport): boolean {
   return !report.ok || report.notes.length > 0;
 }
 
-Deno.test("every single bit of every block is covered by its hashes", async () => {
-  const { layout, scratch } = await chainOf(BLOCKS - 1);
+/** A chain in memory: what `verify` knows before each block, and what it reads. */
+function stepsOf(layout: Layout) {
+  using reader = new ChainReader(layout.timing);
+  const entries = new Map(reader.journal!.entries.map((entry) => [entry.number, entry]));
+  const fold = new BlockFold();
+  return Array.from({ length: reader.size }, (_, n) => {
+    const step = {
+      bytes: reader.bytes(n).slice(),
+      entry: entries.get(n),
+      roots: fold.frontier.roots.slice(),
+      last: fold.last,
+    };
+    fold.add(n, () => step.bytes, step.entry);
+    assertEquals(fold.faults, []);
+    return step;
+  });
+}
+
+/**
+ * What `verify` finds at block `n` and the one behind it when `n` is read as `bent`. The
+ * blocks before it are as they were, and what is found later cannot undo a fault.
+ */
+function faultsNear(steps: ReturnType<typeof stepsOf>, n: number, bent: Uint8Array) {
+  const { roots, last, entry } = steps[n]!;
+  const fold = new BlockFold(Frontier.of(n, roots), last);
+  fold.add(n, () => bent, entry);
+  const next = steps[n + 1];
+  if (next) fold.add(n + 1, () => next.bytes, next.entry);
+  return fold.faults;
+}
+
+Deno.test("verify finds every single flipped bit of every block", async () => {
+  const { layout, scratch } = await halfTurned();
   await using _ = scratch;
-  for (let n = 0; n < BLOCKS; n++) {
-    const bytes = await Deno.readFile(block(layout, n));
-    const leaf = parseBlock(bytes).leaf.toHex();
+  const steps = stepsOf(layout);
+  assertEquals(steps.length, BLOCKS);
+  for (const [n, { bytes }] of steps.entries()) {
+    const bent = bytes.slice();
     for (let bit = 0; bit < bytes.length * 8; bit++) {
-      bytes[bit >> 3]! ^= 1 << (bit & 7);
-      assertTrue(leafOf(bytes) !== leaf, `block ${n}, bit ${bit}`);
-      bytes[bit >> 3]! ^= 1 << (bit & 7);
+      bent[bit >> 3]! ^= 1 << (bit & 7);
+      if (faultsNear(steps, n, bent).length === 0) {
+        throw new Error(`block ${n} bit ${bit}`);
+      }
+      bent[bit >> 3]! ^= 1 << (bit & 7);
     }
   }
 });
-
-function leafOf(bytes: Uint8Array): string | null {
-  try {
-    return parseBlock(bytes).leaf.toHex();
-  } catch (error) {
-    if (error instanceof OpError) return null;
-    throw error;
-  }
-}
 
 Deno.test("verify finds a flipped bit in any block, the head and the journal", async () => {
   const { layout, scratch } = await halfTurned();
   await using _ = scratch;
   assertTrue((await verifyChain(layout.timing)).ok);
   const random = generator(9);
-  const files = Array.from({ length: BLOCKS }, (_, n) => block(layout, n));
-  for (const path of files) {
-    const bytes = await Deno.readFile(path);
+  const steps = stepsOf(layout);
+  for (const [n, { bytes }] of steps.entries()) {
+    const path = block(layout, n);
     const bits = bytes.length * 8;
     for (let i = 0; i < Math.min(FLIPS_PER_FILE, bits); i++) {
       const bit = FLIPS_PER_FILE === Infinity ? i : random(bits);
-      const report = await withFile(
-        path,
-        flip(bytes, bit),
-        () => verifyChain(layout.timing),
-      );
+      const bent = flip(bytes, bit);
+      const report = await withFile(path, bent, () => verifyChain(layout.timing));
       assertTrue(!report.ok, `${path} bit ${bit}`);
+      // The whole command, on disk, tells what the test of every bit relies on.
+      assertEquals(report.faults.slice(0, 1), faultsNear(steps, n, bent).slice(0, 1));
     }
   }
   const key = hostKey(layout);
@@ -164,6 +189,26 @@ Deno.test("a chain that was cut or rewritten by its host does not match a checkp
   assertEquals(rewritten.faults.map(({ problem }) => problem), [
     "witness has another root: its 41 blocks were rewritten",
   ]);
+});
+
+Deno.test("what stands in a block's place is that block's fault", async () => {
+  const { layout, scratch } = await chainOf(8);
+  await using _ = scratch;
+  const put: [number, () => unknown, RegExp][] = [
+    [2, () => Deno.mkdir(block(layout, 2)), /EISDIR/],
+    [4, () => Deno.symlink("/etc/passwd", block(layout, 4)), /ELOOP/],
+    [6, () => sh("mkfifo", block(layout, 6)), /does not begin as a block|differs/],
+  ];
+  for (const [n, make] of put) {
+    await Deno.remove(block(layout, n));
+    await make();
+  }
+  const { ok, faults } = await verifyChain(layout.timing);
+  assertTrue(!ok);
+  for (const [n, , problem] of put) {
+    const told = faults.filter(({ block }) => block === n).map(({ problem }) => problem);
+    assertTrue(told.some((text) => problem.test(text)), `${n}: ${told}`);
+  }
 });
 
 Deno.test("foreign files and data that nobody compacted are faults", async () => {

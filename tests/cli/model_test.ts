@@ -1,7 +1,6 @@
 import { writeModelFolder } from "../../scripts/models/folder.ts";
 import { assertEquals, assertIncludes, assertTrue } from "../support/assert.ts";
 import { plainRoot, type TestRoot } from "../support/cli_root.ts";
-import { sh } from "../support/scratch.ts";
 
 async function rootWithModel(): Promise<TestRoot & { folder: string }> {
   const root = await plainRoot();
@@ -32,21 +31,6 @@ Deno.test("a model is added, listed, used, compared and removed", async () => {
   const gone = await root.json("model", "remove", "tiny", "--drop-vectors", "--yes");
   assertEquals(gone.vectors_dropped, 2);
   assertEquals((await root.json("cache", "stats")).entries, 0);
-});
-
-Deno.test("the native engine leaves nothing in HOME and TMPDIR, and reports to nobody", async () => {
-  await using root = await rootWithModel();
-  const home = `${root.scratch.path}/home`, temporary = `${root.scratch.path}/tmp`;
-  await Deno.mkdir(home);
-  await Deno.mkdir(temporary);
-  const deno = Deno.env.get("DENO_DIR") ?? `${Deno.env.get("HOME")}/.cache/deno`;
-  const env = { HOME: home, TMPDIR: temporary, DENO_DIR: deno };
-  const args = ["embed", "some text", "--model", "tiny", "--device", "cpu"];
-  const { code, stderr } = await root.run(args, { env });
-  assertEquals(code, 0, stderr);
-  assertEquals([...Deno.readDirSync(temporary)], []);
-  const left = await sh("find", home, "-type", "f");
-  assertEquals(left.split("\n").filter((path) => /microsoft|onnx/i.test(path)), []);
 });
 
 Deno.test("another model's stored vector is never answered", async () => {

@@ -5,105 +5,13 @@
  * OPDBUS_TEST_FULL=1 takes every point; without it some, spread evenly.
  */
 import { assertEquals, assertTrue } from "../support/assert.ts";
-import { btrfsScratch, canMountBtrfs, sh } from "../support/scratch.ts";
+import { btrfsScratch, sh } from "../support/scratch.ts";
 import { type TestRoot, testRoot } from "../support/root.ts";
 import { listFound } from "../../lib/snapshot/found.ts";
 import { listReplicas } from "../../lib/snapshot/replica_folder.ts";
 import { createSnapshot } from "../../lib/snapshot/create.ts";
 import { digestOfFolder } from "../../lib/stream/disk_tree.ts";
-
-const FULL = Deno.env.get("OPDBUS_TEST_FULL") === "1";
-/** How many of the kill points a normal run takes, about. */
-const POINTS = 10;
-/** The calls that change a file system, or decide what is changed. */
-const CALLS = "ioctl,rename,renameat2,unlinkat,mkdirat,fsync,fdatasync,syncfs,write," +
-  "pwrite64,ftruncate,flock,fchmod,fchownat,utimensat,fsetxattr,linkat,symlinkat,openat2";
-const CHILD = new URL("./snapshot_child.ts", import.meta.url).pathname;
-
-function hasStrace(): boolean {
-  try {
-    return new Deno.Command("strace", { args: ["-V"], stdout: "null" }).outputSync()
-      .success;
-  } catch {
-    return false;
-  }
-}
-
-function crashTest(name: string, fn: () => Promise<void>): void {
-  Deno.test({ name, fn, ignore: !canMountBtrfs() || !hasStrace() });
-}
-
-async function child(strace: readonly string[], args: readonly string[]) {
-  const command = [...strace, Deno.execPath(), "run", "-A", "--no-check", CHILD, ...args];
-  const { signal, code, stderr } = await new Deno.Command(command[0]!, {
-    args: command.slice(1),
-    stdin: "null",
-    stdout: "null",
-    stderr: "piped",
-  }).output();
-  return { killed: signal === "SIGKILL" || code === 137, code, stderr };
-}
-
-/** The n-th call of one kind that a thread makes. */
-interface Point {
-  readonly call: string;
-  readonly n: number;
-}
-
-/** Runs it, killed at a point. @returns whether it was killed */
-async function killedAt({ call, n }: Point, args: readonly string[]): Promise<boolean> {
-  const inject = `inject=${call}:signal=SIGKILL:when=${n}`;
-  const strace = [
-    "strace",
-    "-f",
-    "-qq",
-    "-o",
-    "/dev/null",
-    "-e",
-    `trace=${call}`,
-    "-e",
-    inject,
-  ];
-  const { killed, code, stderr } = await child(strace, args);
-  if (!killed && code !== 0) throw new Error(new TextDecoder().decode(stderr));
-  return killed;
-}
-
-async function finishes(args: readonly string[]): Promise<void> {
-  const { code, stderr } = await child([], args);
-  assertEquals(code, 0, new TextDecoder().decode(stderr));
-}
-
-/** Every point of a whole run, by what its busiest thread does. */
-async function pointsOf(args: readonly string[], scratch: string): Promise<Point[]> {
-  const log = `${scratch}/strace`, most = new Map<string, number>();
-  await child(["strace", "-ff", "-qq", "-o", log, "-e", `trace=${CALLS}`], args);
-  for await (const { name } of Deno.readDir(scratch)) {
-    if (!name.startsWith("strace.")) continue;
-    const text = await Deno.readTextFile(`${scratch}/${name}`);
-    await Deno.remove(`${scratch}/${name}`);
-    const calls = text.split("\n").map((line) => line.split("(")[0]!).filter(Boolean);
-    for (const [call, all] of Object.entries(Object.groupBy(calls, (call) => call))) {
-      most.set(call, Math.max(most.get(call) ?? 0, all!.length));
-    }
-  }
-  const points = [...most].sort().flatMap(([call, count]) =>
-    Array.from({ length: count }, (_, i): Point => ({ call, n: i + 1 }))
-  );
-  const step = FULL ? 1 : Math.max(1, Math.floor(points.length / POINTS));
-  return points.filter((_, i) => i % step === 0);
-}
-
-/** Names under the root and a folder that only a running op-dbus may have there. */
-async function leftovers(...folders: string[]): Promise<string[]> {
-  const found: string[] = [];
-  for (const folder of folders) {
-    for await (const { name } of Deno.readDir(folder)) {
-      if (/^\.(tmp-|op-dbus-receive-)/.test(name)) found.push(`${folder}/${name}`);
-    }
-  }
-  return found;
-}
+import { crashTest, finishes, killedAt, leftovers, pointsOf } from "./strace_kill.ts";
 
 const state = (root: TestRoot) => root.target("state");
 const names = (root: TestRoot) => listFound(state(root)).map(({ name }) => name);

@@ -1,25 +1,34 @@
 import { assertEquals, assertIncludes, assertTrue } from "../support/assert.ts";
-import { plainRoot } from "../support/cli_root.ts";
-import { tempFolder } from "../support/scratch.ts";
-import { spawnCli } from "../support/cli.ts";
+import { btrfsRoot, plainRoot } from "../support/cli_root.ts";
+import { platformTest, tempFolder } from "../support/scratch.ts";
+import { startServe } from "./serve_process.ts";
+import { overSocket } from "./support.ts";
 
 const POLICY = new URL("../../packaging/dbus/org.opdbus1.conf", import.meta.url).pathname;
 
-/** A bus of the test's own, with our policy file in force. */
-async function privateBus(folder: string) {
-  const config = `${folder}/bus.conf`, socket = `${folder}/bus.sock`;
+/** The configuration of a bus of the test's own, with our policy file in force. */
+async function busConfig(folder: string): Promise<string> {
+  const config = `${folder}/bus.conf`;
   await Deno.writeTextFile(
     config,
     `<!DOCTYPE busconfig PUBLIC "-//freedesktop//DTD D-Bus Bus Configuration 1.0//EN"
  "http://www.freedesktop.org/standards/dbus/1.0/busconfig.dtd">
-<busconfig><type>system</type><listen>unix:path=${socket}</listen>
+<busconfig><type>system</type><listen>unix:path=${folder}/bus.sock</listen>
 <policy context="default"><allow user="*"/><deny own="*"/><deny send_type="method_call"/>
 <allow send_type="signal"/><allow send_requested_reply="true" send_type="method_return"/>
 <allow send_requested_reply="true" send_type="error"/><allow receive_type="method_call"/>
 <allow receive_type="method_return"/><allow receive_type="error"/><allow receive_type="signal"/>
 <allow send_destination="org.freedesktop.DBus"/></policy>
+<policy user="root"><allow send_destination="org.freedesktop.DBus"
+ send_interface="org.freedesktop.DBus.Monitoring"/></policy>
 <include>${POLICY}</include></busconfig>`,
   );
+  return config;
+}
+
+/** Starts that bus. */
+async function privateBus(folder: string) {
+  const config = await busConfig(folder);
   const child = new Deno.Command("dbus-daemon", {
     args: [`--config-file=${config}`, "--nofork", "--nopidfile", "--print-address"],
     stdout: "piped",
@@ -28,7 +37,7 @@ async function privateBus(folder: string) {
   const reader = child.stdout.getReader();
   await reader.read(); // the address: it listens
   return {
-    address: `unix:path=${socket}`,
+    address: `unix:path=${folder}/bus.sock`,
     async [Symbol.asyncDispose]() {
       child.kill("SIGTERM");
       await reader.cancel();
@@ -53,18 +62,7 @@ Deno.test("busctl and gdbus embed, query, plan, list and read properties, as the
   await using root = await plainRoot();
   await using bus = await privateBus(scratch.path);
   const env = { DBUS_SYSTEM_BUS_ADDRESS: bus.address };
-  const socket = `${scratch.path}/s.sock`;
-  const args = ["--root", root.path, "serve", "--socket", socket, "--dbus", "system"];
-  const child = spawnCli(args, { env });
-  const log = child.stderr.pipeThrough(new TextDecoderStream()).getReader();
-  let said = "";
-  while (!said.includes("ready")) {
-    const { value, done } = await log.read();
-    if (done) throw new Error(said);
-    said += value;
-  }
-  log.releaseLock();
-  const rest = child.stderr.locked ? Promise.resolve() : child.stderr.cancel();
+  const serve = await startServe(root, ["--dbus", "system"], env);
   try {
     const busctl = (...more: string[]) =>
       run("busctl", [`--address=${bus.address}`, ...more], env);
@@ -110,9 +108,132 @@ Deno.test("busctl and gdbus embed, query, plan, list and read properties, as the
     assertEquals(allowed.code, 0, allowed.stderr);
     assertIncludes((await nobody("Snapshot", "s", "cache")).stderr, /denied/i);
   } finally {
-    child.kill("SIGTERM");
-    const { code } = await child.status;
-    await Promise.allSettled([rest, child.stdout.cancel(), child.stdin.close()]);
-    assertEquals(code, 0);
+    assertEquals(await serve.stop(), 0);
   }
+});
+
+const AT = ["org.opdbus1", "/org/opdbus1", "org.opdbus1.Manager"] as const;
+
+/** A monitor's output, until it says something. */
+function listening(command: string, args: string[], env: Record<string, string>) {
+  const child = new Deno.Command("stdbuf", { // gdbus keeps what it says to a pipe
+    args: ["-oL", command, ...args],
+    env,
+    stdout: "piped",
+    stderr: "null",
+  }).spawn();
+  const reader = child.stdout.pipeThrough(new TextDecoderStream()).getReader();
+  let heard = "";
+  return {
+    async hear(what: RegExp): Promise<void> {
+      while (!what.test(heard)) {
+        const { value, done } = await reader.read();
+        if (done) throw new Error(`${command} ended: ${heard}`);
+        heard += value;
+      }
+    },
+    async [Symbol.asyncDispose]() {
+      child.kill("SIGTERM");
+      await reader.cancel();
+      await child.status;
+    },
+  };
+}
+
+platformTest("busctl and gdbus hear the signals that introspection names", async () => {
+  await using scratch = await tempFolder();
+  await using root = await btrfsRoot();
+  await using bus = await privateBus(scratch.path);
+  const env = { DBUS_SYSTEM_BUS_ADDRESS: bus.address };
+  // The schedule's own snapshot comes with the start: monitors must be there before.
+  await using gdbus = listening("gdbus", [
+    ...["monitor", "--address", bus.address, "--dest", AT[0], "--object-path", AT[1]],
+  ], env);
+  await gdbus.hear(/Monitoring signals/);
+  await using busctl = listening("busctl", [
+    ...[`--address=${bus.address}`, "--json=short", "monitor", AT[0]],
+  ], env);
+  await using serve = await startServe(root, ["--dbus", "system"], env);
+  await gdbus.hear(/SnapshotCreated \('cache', '[^']+@cache-snapshots\/cache@/);
+  const snapshot = await run("busctl", [
+    ...[`--address=${bus.address}`, "call", ...AT, "Snapshot", "s", "timing"],
+  ], env);
+  assertEquals(snapshot.code, 0, snapshot.stderr);
+  const path = JSON.parse(snapshot.stdout.trim().slice(2));
+  await gdbus.hear(new RegExp(`SnapshotCreated \\('timing', '${path}'\\)`));
+  await busctl.hear(/"member":"SnapshotCreated".*"data":\["timing","/);
+  assertTrue((await Deno.stat(path)).isDirectory);
+  await Deno.mkdir(`${root.path}/@plugin-demo`);
+  await gdbus.hear(/org\.opdbus1\.Manager\.PluginsChanged \(\)/);
+  await busctl.hear(/"member":"PluginsChanged"/);
+  assertEquals(await serve.stop(), 0);
+});
+
+Deno.test("the tree, each property and wrong calls are as the specification has them", async () => {
+  await using scratch = await tempFolder();
+  await using root = await plainRoot();
+  await using bus = await privateBus(scratch.path);
+  const env = { DBUS_SYSTEM_BUS_ADDRESS: bus.address };
+  await using serve = await startServe(root, ["--dbus", "system"], env);
+  const busctl = (...args: string[]) =>
+    run("busctl", [`--address=${bus.address}`, ...args], env);
+  assertEquals(
+    (await busctl("--list", "tree", AT[0])).stdout.trim().split("\n").at(-1),
+    AT[1],
+  );
+  const all = await busctl("get-property", ...AT, "Version", "Entries", "ChainHeight");
+  assertIncludes(all.stdout, /^s "\d+\.\d+\.\d+[^"]*"\nt 0\nt 0\n$/);
+  const seen = await busctl("introspect", AT[0], AT[1], AT[2]);
+  assertIncludes(seen.stdout, /\.Version +property +s +"[^"]+" +const/);
+  assertIncludes(seen.stdout, /\.SnapshotCreated +signal +ss /);
+  const error = async (...args: string[]) => {
+    const { code, stderr } = await busctl("call", ...args);
+    assertEquals(code, 1);
+    return stderr;
+  };
+  assertIncludes(
+    await error(...AT, "Embed", "s", "one"),
+    "Embed takes (ass), it got (s)",
+  );
+  assertIncludes(await error(...AT, "Nothing"), "There is no");
+  assertIncludes(await error(AT[0], "/other", AT[2], "ListPlugins"), "nothing at /other");
+  assertIncludes(
+    await error(
+      AT[0],
+      AT[1],
+      "org.freedesktop.DBus.Properties",
+      "Get",
+      "ss",
+      AT[2],
+      "No",
+    ),
+    "There is no property",
+  );
+  assertIncludes(await error(...AT, "Embed", "ass", "1", "", ""), "none empty");
+  assertEquals(await serve.stop(), 0);
+});
+
+Deno.test("the service outlives its bus, and is offered again when the bus is back", async () => {
+  await using scratch = await tempFolder();
+  await using root = await plainRoot();
+  const address = `unix:path=${scratch.path}/bus.sock`;
+  const env = { DBUS_SYSTEM_BUS_ADDRESS: address };
+  await using serve = await (async () => {
+    await using _bus = await privateBus(scratch.path);
+    return await startServe(root, ["--dbus", "system"], env);
+  })();
+  await serve.logged("the bus went away");
+  const { status } = await overSocket(serve.socket, "/readyz");
+  assertEquals(status, 200);
+  await using _back = await privateBus(scratch.path);
+  while (serve.log().split("offering org.opdbus1").length < 3) {
+    await serve.more();
+  }
+  const seen = await run(
+    "busctl",
+    [`--address=${address}`, "call", ...AT, "ListPlugins"],
+    env,
+  );
+  assertEquals(seen.stdout.trim(), "a(sss) 0");
+  assertEquals(await serve.stop(), 0);
 });

@@ -111,7 +111,8 @@ Deno.test("bad requests are refused with what is wrong", async () => {
     assertEquals([answer.status, answer.json.error.code], [status, code]);
   }
   assertEquals((await overSocket(service.socket, "/nothing")).status, 404);
-  assertEquals((await overSocket(service.socket, "/v1/embeddings")).status, 405);
+  const wrong = await overSocket(service.socket, "/v1/embeddings");
+  assertEquals([wrong.status, wrong.headers.allow], [405, "POST"]);
   assertEquals((await overSocket(service.socket, "/healthz")).text, "ok\n");
   assertEquals((await overSocket(service.socket, "/readyz")).text, "ready\n");
 });
@@ -163,7 +164,121 @@ Deno.test("a token is asked for where one is set", async () => {
   const url = `${service.url}/v1/embeddings`, body = { input: "a" };
   assertEquals((await post(url, body)).status, 401);
   assertEquals((await post(url, body, { authorization: "Bearer secreT" })).status, 401);
+  assertEquals((await post(url, body, { authorization: "secret" })).status, 401);
   assertEquals((await post(url, body, { authorization: "Bearer secret" })).status, 200);
+  // A browser asks for it as a password.
+  const asked = await fetch(`${service.url}/v1/models`);
+  await asked.body?.cancel();
+  assertIncludes(asked.headers.get("www-authenticate")!, "Basic realm=");
+  const basic = (text: string) => ({ authorization: `Basic ${btoa(text)}` });
+  assertEquals((await post(url, body, basic("anybody:secret"))).status, 200);
+  assertEquals((await post(url, body, basic("secret:"))).status, 401);
+  for (const probe of ["/healthz", "/readyz"]) {
+    assertEquals((await overSocket(service.socket, probe)).status, 200);
+  }
+  assertEquals((await overSocket(service.socket, "/metrics")).status, 401);
+});
+
+Deno.test("a page of another site cannot make it compute", async () => {
+  await using service = await testService();
+  const url = `${service.url}/v1/embeddings`;
+  const from = (site: string) => post(url, { input: "a" }, { "sec-fetch-site": site });
+  assertEquals((await from("cross-site")).status, 403);
+  assertEquals((await from("same-origin")).status, 200);
+});
+
+/** What a raw socket hears until the other side closes; `""` when it is cut off. */
+function hear(path: string, ...say: (string | Uint8Array)[]): Promise<string> {
+  return new Promise((resolve) => {
+    let text = "";
+    const socket = net.connect(path, () => say.forEach((piece) => socket.write(piece)));
+    socket.on("data", (piece) => text += piece.toString("latin1"));
+    socket.on("error", () => {}); // cut off: what was heard counts
+    socket.on("close", () => resolve(text));
+  });
+}
+
+Deno.test("what is not HTTP is told so, and the connection ends", async () => {
+  await using service = await testService();
+  const head = "POST /v1/embeddings HTTP/1.1\r\nhost: x\r\n";
+  const cases: [string, string][] = [
+    ["GARBAGE\r\n\r\n", "400"],
+    ["GET / HTTP/9.9\r\n\r\n", "400"],
+    [`${head}content-length: 1\r\ncontent-length: 2\r\n\r\n{}`, "400"],
+    [`${head}content-length: 2\r\ntransfer-encoding: chunked\r\n\r\n{}`, "400"],
+    [`${head}content-length: -2\r\n\r\n{}`, "400"],
+    [`${head}transfer-encoding: chunked\r\n\r\nnonsense\r\n`, "400"],
+    [`${head}long: ${"x".repeat(40_000)}\r\n\r\n`, "431"],
+    ["\x16\x03\x01\x02\x00\x01\x00", "400"],
+    // Its length alone is enough to refuse it: nothing is asked for.
+    [`${head}expect: 100-continue\r\ncontent-length: 99999999\r\n\r\n`, "413"],
+  ];
+  for (const [text, status] of cases) {
+    const heard = await hear(service.socket, text);
+    assertEquals(heard.slice(0, 12), `HTTP/1.1 ${status}`, text.slice(0, 80));
+    assertIncludes(heard, '{"error":{"message":"');
+  }
+});
+
+Deno.test("connections over the limit hear 503, and the others go on", async () => {
+  await using service = await testService({ limits: { connections: 3 } });
+  const body = '{"input":"a"}';
+  const request = `POST /v1/embeddings HTTP/1.1\r\nhost: x\r\n` +
+    `content-length: ${body.length}\r\n\r\n${body}`;
+  const open: net.Socket[] = [];
+  const first = () =>
+    new Promise<string>((resolve) => {
+      const socket = net.connect(service.socket, () => socket.write(request));
+      socket.once("data", (piece) => resolve(piece.toString("latin1")));
+      socket.on("error", () => resolve("cut off"));
+      open.push(socket);
+    });
+  for (let i = 0; i < 3; i++) assertIncludes(await first(), "HTTP/1.1 200");
+  const heard = await hear(service.socket, request);
+  assertIncludes(heard, "HTTP/1.1 503");
+  assertIncludes(heard, /retry-after: 1/i);
+  open.forEach((socket) => socket.destroy());
+  while ((await overSocket(service.socket, "/v1/embeddings", body)).status !== 200);
+});
+
+Deno.test("request bodies together are bounded, whole or not", async () => {
+  await using service = await testService({ limits: { heldBytes: 300_000 } });
+  const head =
+    "POST /v1/embeddings HTTP/1.1\r\nhost: x\r\ncontent-length: 200000\r\n\r\n";
+  const slow = net.connect(service.socket, () => slow.write(head + "x".repeat(199_999)));
+  slow.on("error", () => {}); // destroyed below
+  while (service.server.bodyBytes < 199_999) await turn();
+  const ask = () => post(`${service.url}/v1/embeddings`, { input: "x".repeat(150_000) });
+  const { status, json, headers } = await ask();
+  assertEquals([status, json.error.code], [503, "overloaded"]);
+  assertEquals(headers.get("retry-after"), "1");
+  slow.destroy();
+  while (service.server.bodyBytes > 0) await turn();
+  assertEquals((await ask()).status, 200);
+  assertEquals(service.server.bodyBytes, 0);
+});
+
+Deno.test("clients that ask and do not read are cut off, the oldest first", async () => {
+  await using service = await testService({
+    embedders: { test: fakeModel(1024) },
+    limits: { heldBytes: 8_000_000, bodyTimeoutMs: 60_000 },
+  });
+  const body = JSON.stringify({ input: Array.from({ length: 200 }, (_, n) => `t ${n}`) });
+  const request = `POST /v1/embeddings HTTP/1.1\r\nhost: x\r\n` +
+    `content-length: ${body.length}\r\n\r\n${body}`;
+  const sockets = Array.from({ length: 10 }, () => net.connect(service.socket));
+  for (const socket of sockets) {
+    socket.on("error", () => {}); // cut off is what is expected
+    socket.pause();
+    socket.write(request);
+  }
+  const { unsent } = service.server;
+  while (unsent.cut === 0) await turn();
+  assertTrue(unsent.heldBytes <= 8_000_000, `${unsent.heldBytes}`);
+  const { status, text } = await overSocket(service.socket, "/v1/embeddings", body);
+  assertEquals([status, JSON.parse(text).data.length], [200, 200]);
+  sockets.forEach((socket) => socket.destroy());
+  while (unsent.heldBytes > 0) await turn();
 });
 
 Deno.test("load beyond capacity is answered with 503 or 429 and a time to wait", async () => {

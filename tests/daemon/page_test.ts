@@ -1,24 +1,12 @@
 import { Layout } from "../../lib/base/layout.ts";
 import { ChainRecorder } from "../../lib/chain/recorder.ts";
 import { assertEquals, assertIncludes, assertTrue } from "../support/assert.ts";
-import { plainRoot } from "../support/cli_root.ts";
-import { tempFolder } from "../support/scratch.ts";
+import { plainRoot, type TestRoot } from "../support/cli_root.ts";
+import { openPage } from "./chromium.ts";
 import { startServe } from "./serve_process.ts";
 
-/** The page as headless Chromium has it after its script ran. */
-async function pageIn(url: string): Promise<{ dom: string; log: string }> {
-  await using profile = await tempFolder("op-dbus-chromium-");
-  const { stdout, stderr } = await new Deno.Command("chromium", {
-    args: [
-      ...["--headless=new", "--no-sandbox", "--disable-gpu", "--enable-logging=stderr"],
-      ...[`--user-data-dir=${profile.path}`, "--virtual-time-budget=3000", "--dump-dom"],
-      url,
-    ],
-    env: { HOME: profile.path },
-  }).output();
-  const text = new TextDecoder();
-  return { dom: text.decode(stdout), log: text.decode(stderr) };
-}
+/** True once the page has shown its first data. */
+const DRAWN = `Boolean(document.querySelector("#about")?.textContent)`;
 
 Deno.test("the page shows the service in Chromium, without a word on its console", async () => {
   await using root = await plainRoot();
@@ -32,14 +20,16 @@ Deno.test("the page shows the service in Chromium, without a word on its console
     const body = JSON.stringify({ input: ["one", "two", "one"] });
     const answer = await fetch(`${base}/v1/embeddings`, { method: "POST", body });
     await answer.body?.cancel();
-    const { dom, log } = await pageIn(`${base}/`);
-    assertEquals(log.split("\n").filter((line) => line.includes("CONSOLE")), []);
+    await using shown = await openPage(`${base}/`);
+    await shown.until(DRAWN);
+    assertEquals(shown.said, []);
+    const dom: string = await shown.evaluate("document.documentElement.outerHTML");
     assertIncludes(dom, "<title>op-dbus</title>");
-    assertIncludes(dom, /<dt>Texts answered<\/dt><dd>3<\/dd>/);
-    assertIncludes(dom, /<dt>Chain height<\/dt><dd>2<\/dd>/);
+    assertIncludes(dom, /<dt>Texts answered<\/dt><dd>3<small>2 computed<\/small>/);
+    assertIncludes(dom, /<dt>Chain height<\/dt><dd>2<small>/);
     assertIncludes(dom, "&lt;script&gt;document.title='owned'&lt;/script&gt;");
     assertIncludes(dom, "&lt;b&gt;alice&lt;/b&gt;");
-    assertIncludes(dom, "model (computed)");
+    assertIncludes(dom, "computed: half within");
     assertTrue(!/(?:src|href)="(?:https?:)?\/\//.test(dom), "nothing from elsewhere");
     const page = await fetch(`${base}/`);
     await page.body?.cancel();
@@ -47,4 +37,117 @@ Deno.test("the page shows the service in Chromium, without a word on its console
   } finally {
     assertEquals(await serve.stop(), 0);
   }
+});
+
+/** A service whose page can be looked at, and where it is. */
+async function pageOf(root: TestRoot) {
+  const serve = await startServe(root, ["--listen", "127.0.0.1:0"]);
+  const port = /host=127\.0\.0\.1 port=(\d+)/.exec(serve.log())![1];
+  return { serve, base: `http://127.0.0.1:${port}` };
+}
+
+const FOCUS = `document.activeElement?.closest("section, nav, button, .skip")`;
+
+Deno.test("all of the page can be used by keyboard", async () => {
+  await using root = await plainRoot();
+  const { serve, base } = await pageOf(root);
+  await using _stop = serve;
+  await using page = await openPage(`${base}/`);
+  await page.until(DRAWN);
+  await page.press("Tab");
+  assertEquals(
+    await page.evaluate("document.activeElement.textContent"),
+    "Skip to content",
+  );
+  await page.press("Enter");
+  assertEquals(await page.evaluate("document.activeElement.id"), "main");
+  // Every section is reached by Tab, with an outline that can be seen.
+  const reached = new Set<string>();
+  for (let i = 0; i < 30; i++) {
+    await page.press("Tab");
+    const id = await page.evaluate(`${FOCUS}?.id ?? ""`);
+    if (id === "") continue;
+    reached.add(id);
+    const outline = "getComputedStyle(document.activeElement).outlineStyle";
+    assertEquals(await page.evaluate(outline), "solid");
+  }
+  const ids = ["hits", "latency", "numa", "plugins", "jobs", "snapshots", "chain"];
+  assertEquals(ids.filter((id) => !reached.has(id)), []);
+  for (const [at, id] of ids.entries()) {
+    await page.press(String(at + 1));
+    assertEquals(await page.evaluate(`${FOCUS}?.id`), id);
+  }
+  await page.press("p");
+  assertEquals(
+    await page.evaluate("document.querySelector('#pause').ariaPressed"),
+    "true",
+  );
+  await page.press("p");
+  assertEquals(
+    await page.evaluate("document.querySelector('#pause').ariaPressed"),
+    "false",
+  );
+  assertEquals(page.said, []);
+});
+
+Deno.test("arrow keys read the hit rate, sample by sample", async () => {
+  await using root = await plainRoot();
+  const { serve, base } = await pageOf(root);
+  await using _stop = serve;
+  await using page = await openPage(`${base}/`);
+  await page.until(DRAWN);
+  // Samples take ten seconds each: these are drawn by the page's own code.
+  await page.evaluate(`clearTimeout(timer); paused = true; latest.history = [
+    { time: 0, memory: 0, disk: 0, shared: 0, model: 0 },
+    { time: 10000, memory: 0, disk: 0, shared: 0, model: 4 },
+    { time: 20000, memory: 2, disk: 1, shared: 0, model: 1 }]; draw()`);
+  const heard = () => page.evaluate("document.querySelector('#readout').textContent");
+  await page.press("1");
+  await page.press("ArrowLeft");
+  const last =
+    "1970-01-01 00:00:20 UTC: 75.0 % hits of 4 texts (2 memory, 1 disk, 1 computed)";
+  assertEquals(await heard(), last);
+  await page.press("ArrowLeft");
+  assertIncludes(await heard(), "00:00:10 UTC: 0.0 % hits of 4 texts (4 computed)");
+  await page.press("ArrowLeft");
+  assertIncludes(await heard(), "00:00:10");
+  await page.press("End");
+  assertEquals(await heard(), last);
+  await page.press("Home");
+  await page.press("ArrowRight");
+  assertEquals(await heard(), last);
+  assertEquals(await page.evaluate("document.querySelectorAll('.cursor').length"), 1);
+  await page.press("Escape");
+  assertEquals(await heard(), "");
+  assertEquals(page.said, []);
+});
+
+Deno.test("the page fits narrow and wide windows, light and dark, and says when nobody answers", async () => {
+  await using root = await plainRoot();
+  const { serve, base } = await pageOf(root);
+  await using page = await openPage(`${base}/`);
+  await page.until(DRAWN);
+  assertIncludes(
+    await page.evaluate("document.querySelector('#hits').textContent"),
+    "Nothing was asked for yet",
+  );
+  const colours = new Set<string>();
+  for (const width of [320, 768, 1280]) {
+    for (const scheme of ["light", "dark"] as const) {
+      await page.show(width, 800, scheme);
+      const wider =
+        "document.documentElement.scrollWidth - document.documentElement.clientWidth";
+      assertEquals(await page.evaluate(wider), 0, `${width}`);
+      colours.add(await page.evaluate("getComputedStyle(document.body).backgroundColor"));
+      assertTrue((await page.screenshot()).length > 10_000);
+    }
+  }
+  assertEquals(colours.size, 2);
+  assertEquals(await serve.stop(), 0);
+  await page.evaluate("void refresh()");
+  await page.until(`document.querySelector("#status").className === "bad"`);
+  assertIncludes(
+    await page.evaluate("document.querySelector('#status').textContent"),
+    "does not answer",
+  );
 });

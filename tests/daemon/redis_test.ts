@@ -8,7 +8,7 @@ import {
 } from "../../lib/daemon/tier_two.ts";
 import { assertEquals, assertTrue } from "../support/assert.ts";
 import { sh, tempFolder } from "../support/scratch.ts";
-import { fakeModel } from "./support.ts";
+import { fakeModel, overSocket, testService } from "./support.ts";
 
 /** A redis-server of the test's own. */
 async function redisServer(folder: string, port: number, ...more: string[]) {
@@ -87,8 +87,35 @@ Deno.test("what one host computed, another one reads from Redis", async () => {
   assertEquals(healed.matrix, computed.matrix);
   assertEquals(again.calls[0]?.length, 300);
   assertTrue(two.counts.refused >= 300);
-  one.close();
-  two.close();
+  await one.close();
+  await two.close();
+});
+
+Deno.test("the service counts what the second tier had, and writes the rest before it ends", async () => {
+  await using scratch = await tempFolder();
+  const port = freePort();
+  await using _server = await redisServer(scratch.path, port);
+  const open = async () => {
+    const options = { timeoutMs: 2000, queueLimit: 1000 };
+    const tier = new TierTwo(await store([`redis://127.0.0.1:${port}`]), options);
+    await ready(tier);
+    return tier;
+  };
+  const ask = async (input: readonly string[]) => {
+    const tier = await open(), model = fakeModel(16);
+    await using service = await testService({ embedders: { test: model } });
+    service.service.tier = tier;
+    const body = JSON.stringify({ input });
+    assertEquals((await overSocket(service.socket, "/v1/embeddings", body)).status, 200);
+    const { texts } = service.service.metrics;
+    await tier.close(); // at once: what is queued is written first
+    return {
+      shared: texts.get({ layer: "shared" }),
+      model: texts.get({ layer: "model" }),
+    };
+  };
+  assertEquals(await ask(texts), { shared: 0, model: 300 });
+  assertEquals(await ask([...texts, "new"]), { shared: 300, model: 1 });
 });
 
 Deno.test("a value is bound to its key, every byte of it", () => {
@@ -133,7 +160,7 @@ Deno.test("a Redis that dies costs misses, and is used again when it is back", a
     await shared.embed([crypto.randomUUID()]);
     return tier.counts.written > written;
   });
-  tier.close();
+  await tier.close();
 });
 
 Deno.test("a Redis that stops answering costs the time limit, then nothing", async () => {
@@ -152,7 +179,7 @@ Deno.test("a Redis that stops answering costs the time limit, then nothing", asy
   assertEquals(model.calls.length, 50);
   assertTrue(tier.counts.failures <= 10, `${tier.counts.failures} lookups waited`);
   assertTrue(tier.counts.skipped >= 40);
-  tier.close();
+  await tier.close();
 });
 
 Deno.test("a cluster of three nodes serves as the second tier, also when one dies", async () => {
@@ -197,5 +224,5 @@ Deno.test("a cluster of three nodes serves as the second tier, also when one die
   await nodes[1]!.child.status;
   const without = await shared.embed(texts);
   assertEquals(without.matrix, computed.matrix);
-  tier.close();
+  await tier.close();
 });

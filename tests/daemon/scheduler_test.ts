@@ -2,11 +2,13 @@ import { Layout } from "../../lib/base/layout.ts";
 import { resolveConfig } from "../../lib/base/config.ts";
 import { initRoot } from "../../lib/base/root.ts";
 import { type Job, Scheduler } from "../../lib/daemon/scheduler.ts";
-import { jobsOf, snapshotChain } from "../../lib/daemon/jobs.ts";
+import { chainPolicy, jobsOf, snapshotChain } from "../../lib/daemon/jobs.ts";
 import { EmbeddingCache } from "../../lib/cache/embedding_cache.ts";
+import { BuiltinEmbedder } from "../../lib/embed/builtin.ts";
 import { ChainRecorder } from "../../lib/chain/recorder.ts";
 import { verifyChain } from "../../lib/chain/verify.ts";
 import { InputError } from "../../lib/base/errors.ts";
+import { simulate } from "../../lib/snapshot/simulate.ts";
 import { assertEquals, assertThrows, assertTrue } from "../support/assert.ts";
 import { btrfsScratch, platformTest, tempFolder } from "../support/scratch.ts";
 
@@ -76,6 +78,35 @@ function settings(root: string, more: Record<string, string> = {}) {
 }
 
 platformTest(
+  "the service compacts by itself, once there are enough loose files",
+  async () => {
+    await using disk = await btrfsScratch(300);
+    const root = `${disk.path}/root`;
+    initRoot({ root });
+    const layout = new Layout(root);
+    const config = settings(root, { "cache.compact_threshold": "20" });
+    using cache = EmbeddingCache.open(layout.embeddings, { arenaBytes: 0 });
+    using recorder = new ChainRecorder(layout);
+    using embedder = new BuiltinEmbedder();
+    let now = 1_000_000_000;
+    const jobs = jobsOf({ layout, config, cache, recorder });
+    using scheduler = new Scheduler(layout, jobs, { now: () => now });
+    const storeAndWait = async (from: number, to: number) => {
+      const texts = Array.from({ length: to - from }, (_, i) => `text ${from + i}`);
+      await cache.getOrEmbed(texts, embedder);
+      now += 3_600_000;
+      await scheduler.runDue();
+      return cache.stats();
+    };
+    const few = await storeAndWait(0, 19);
+    assertEquals([few.looseFiles, few.packs.length], [19, 0]);
+    const enough = await storeAndWait(19, 20);
+    assertEquals([enough.looseFiles, enough.packs[0]?.records], [0, 20]);
+    assertEquals(scheduler.states().filter(({ error }) => error !== null), []);
+  },
+);
+
+platformTest(
   "chain snapshots are made and kept by their own rules, and verify",
   async () => {
     await using disk = await btrfsScratch(512);
@@ -117,3 +148,42 @@ platformTest(
     assertThrows(() => jobs("now and then"), InputError, /chain.snapshot_every/);
   },
 );
+
+/** The newest time of each of the newest `count` periods that `key` tells apart. */
+function newestOfEach(
+  times: readonly number[],
+  count: number,
+  key: (at: Date) => string,
+) {
+  const newest = new Map(times.map((time) => [key(new Date(time)), time]));
+  return [...newest.values()].slice(-count);
+}
+
+Deno.test("of the chain's snapshots five hours, days, weeks and quarters are kept", async () => {
+  const HOUR_MS = 3_600_000, WEEK_MS = 7 * 24 * HOUR_MS;
+  const monday = (at: Date) => Math.floor((at.getTime() - 4 * 24 * HOUR_MS) / WEEK_MS);
+  const periods: [string, (at: Date) => string][] = [
+    ["hourly", (at) => at.toISOString().slice(0, 13)],
+    ["daily", (at) => at.toISOString().slice(0, 10)],
+    ["weekly", (at) => `${monday(at)}`],
+    ["quarterly", (at) => `${at.getUTCFullYear()} ${Math.floor(at.getUTCMonth() / 3)}`],
+  ];
+  const startMs = Date.UTC(2024, 1, 3, 0, 7), everyMs = HOUR_MS / 2;
+  const forMs = 100 * WEEK_MS;
+  const times = Array.from(
+    { length: forMs / everyMs + 1 },
+    (_, n) => startMs + n * everyMs,
+  );
+  for (const kept of [5, 3]) {
+    const more = Object.fromEntries(
+      periods.map(([name]) => [`chain.keep_${name}`, String(kept)]),
+    );
+    const policy = await chainPolicy(settings("/r", kept === 5 ? {} : more));
+    const { steps } = simulate({ policy, everyMs, forMs, startMs }, 1);
+    const wanted = periods.flatMap(([, key]) => newestOfEach(times, kept, key));
+    assertEquals(
+      steps.at(-1)!.existMs.toSorted(),
+      [...new Set(wanted)].toSorted(),
+    );
+  }
+});

@@ -29,16 +29,22 @@ export async function startServe(root: TestRoot, args: string[] = [], env = {}) 
     }
   };
   await logged("ready");
+  let stopped: Promise<number> | undefined;
+  const end = async () => {
+    if (!ended) child.kill("SIGTERM");
+    const { code } = await status;
+    await Promise.all([reading, closed, child.stdout.cancel()]);
+    return code;
+  };
+  const stop = () => stopped ??= end();
   return {
     child,
     socket,
     logged,
     log: () => log,
-    async stop() {
-      if (!ended) child.kill("SIGTERM");
-      const { code } = await status;
-      await Promise.all([reading, closed, child.stdout.cancel()]);
-      return code;
-    },
+    /** Waits until it logs more, or ends. */
+    more: () => new Promise<void>((resolve) => ended ? resolve() : waiting.push(resolve)),
+    stop,
+    [Symbol.asyncDispose]: async () => void await stop(),
   };
 }

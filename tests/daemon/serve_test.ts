@@ -1,5 +1,6 @@
 import { assertEquals, assertIncludes, assertTrue } from "../support/assert.ts";
-import { plainRoot } from "../support/cli_root.ts";
+import { btrfsRoot, plainRoot, type TestRoot } from "../support/cli_root.ts";
+import { platformTest, sh } from "../support/scratch.ts";
 import { startServe } from "./serve_process.ts";
 import { overSocket } from "./support.ts";
 
@@ -30,7 +31,7 @@ Deno.test("serve answers, reloads on SIGHUP, drains on SIGTERM, and keeps what i
   assertEquals(again.data, JSON.parse(text).data);
   assertEquals(again.usage.prompt_tokens, 0);
   const { cache } = await root.json("status", "--socket", second.socket);
-  assertEquals(cache.counts, { memory: 2, disk: 0, model: 0 });
+  assertEquals(cache.counts, { memory: 2, disk: 0, shared: 0, model: 0 });
   assertEquals(await second.stop(), 0);
 });
 
@@ -80,6 +81,9 @@ Deno.test("plugins appear and disappear without a restart", async () => {
   await serve.logged('"name\\":\\"demo');
   const { plugins } = JSON.parse((await overSocket(serve.socket, "/overview.json")).text);
   assertEquals(plugins.map((one: { name: string }) => one.name), ["demo"]);
+  // A plugin changed where it is: its version too is seen.
+  await Deno.writeTextFile(`${folder}/plugin.toml`, manifest.replace("1.0.0", "1.1.0"));
+  await serve.logged('\\"version\\":\\"1.1.0');
   await Deno.remove(folder, { recursive: true });
   await serve.logged("plugins=[]");
   assertEquals(await serve.stop(), 0);
@@ -110,3 +114,153 @@ Deno.test("systemd hears READY, WATCHDOG, RELOADING and STOPPING; its socket is 
     assertTrue(heard.includes(word), `${word} in ${heard.join(" ")}`);
   }
 });
+
+/** A service that reads its settings from a file, and a way to change them. */
+async function configured(root: TestRoot, text: string) {
+  const path = `${root.scratch.path}/config.toml`;
+  await Deno.writeTextFile(path, text);
+  const serve = await startServe(root, [], { OPDBUS_CONFIG: path });
+  return {
+    serve,
+    async reload(text: string, says: string): Promise<string> {
+      await Deno.writeTextFile(path, text);
+      const before = serve.log().length;
+      serve.child.kill("SIGHUP");
+      while (!/reload/.test(serve.log().slice(before))) await serve.more();
+      const said = serve.log().slice(before);
+      assertIncludes(said, says);
+      return said;
+    },
+  };
+}
+
+Deno.test("a reload applies limits, token, address and models, and names what needs a restart", async () => {
+  await using root = await plainRoot();
+  const { serve, reload } = await configured(root, "[serve]\nmax_batch = 1\n");
+  await using _stop = serve;
+  const status = async (input: unknown) => (await embed(serve.socket, input)).status;
+  assertEquals([await status("a"), await status(["a", "b"])], [200, 400]);
+  await reload("[serve]\nmax_batch = 2\n", "reloaded");
+  assertEquals(await status(["a", "b"]), 200);
+
+  const said = await reload('[serve]\nlisten = "127.0.0.1:0"\n', "listening");
+  const url = `http://127.0.0.1:${/port=(\d+)/.exec(said)![1]}/v1/models`;
+  assertTrue((await (await fetch(url)).text()).includes('"builtin"'));
+  const token = `${root.scratch.path}/token`;
+  await Deno.writeTextFile(token, "a-token-of-the-test\n");
+  await reload(`[serve]\ntoken_file = "${token}"\n`, "reloaded");
+  assertEquals(await status("a"), 401);
+  assertTrue(
+    await fetch(url).then(() => false, () => true),
+    "it listens there no longer",
+  );
+
+  const upstream = `[serve.upstream]\nurl = "http://127.0.0.1:9/v1"\nmodel = "there"\n`;
+  await reload(upstream, "Cannot reload");
+  assertEquals(await status("a"), 401, "a mistake changes nothing");
+  await reload(`${upstream}dimensions = 4\n`, "reloaded");
+  const models = (await overSocket(serve.socket, "/v1/models")).text;
+  assertEquals(JSON.parse(models).data.map(({ id }: { id: string }) => id), ["there"]);
+  await reload("", "reloaded");
+  assertEquals(await status("a"), 200);
+
+  const late = '[cache]\ncodec = "f32"\n[serve]\nsocket = "/other"\nrate = 5\n';
+  const names = await reload(late, "these settings need a restart");
+  assertIncludes(names, "keys=cache.codec");
+  assertTrue(!names.includes("serve.rate"), names);
+  await reload('[serve]\nlisten = "0.0.0.0:1"\n', "anybody could use it");
+  assertEquals(await serve.stop(), 0);
+});
+
+Deno.test("serve --model picks the model of requests that name none, and refuses one that is not there", async () => {
+  await using root = await plainRoot();
+  await using serve = await startServe(root, ["--model", "builtin"]);
+  assertEquals(JSON.parse((await embed(serve.socket, "a")).text).model, "builtin");
+  assertEquals(await serve.stop(), 0);
+  const refused = await root.run(["serve", "--socket", serve.socket, "--model", "no"]);
+  assertEquals(refused.code, 2);
+  assertIncludes(refused.stderr, "The model no does not exist (there are: builtin)");
+});
+
+/** Every metric, and the type that Prometheus reads it as. */
+const METRICS: Readonly<Record<string, string>> = {
+  opdbus_requests: "counter",
+  opdbus_texts: "counter",
+  opdbus_single_flight: "counter",
+  opdbus_compute_seconds: "counter",
+  opdbus_request_duration_seconds: "histogram",
+  opdbus_lookup_duration_seconds: "histogram",
+  opdbus_cache_entries: "gauge",
+  opdbus_cache_bytes: "gauge",
+  opdbus_pack_bytes: "gauge",
+  opdbus_pack_resident_bytes: "gauge",
+  opdbus_pack_resident_ratio: "gauge",
+  opdbus_node_pages: "gauge",
+  opdbus_node_vector_bytes: "gauge",
+  opdbus_snapshots: "gauge",
+  opdbus_plugins: "gauge",
+  opdbus_chain_height: "gauge",
+  opdbus_leader: "gauge",
+  opdbus_job_last_run_timestamp_seconds: "gauge",
+  opdbus_second_tier: "counter",
+};
+
+platformTest(
+  "Prometheus's parser reads every metric, with the values that are there",
+  async () => {
+    await using root = await btrfsRoot();
+    await root.run(["embed", "packed one", "packed two"]);
+    await root.run(["cache", "compact"]);
+    await Deno.mkdir(`${root.path}/@plugin-demo`);
+    const set = [
+      "--set",
+      "serve.redis.urls=redis://127.0.0.1:9",
+      "--set",
+      "serve.warm=0",
+    ];
+    await using serve = await startServe(root, set);
+    await embed(serve.socket, ["packed one", "new", "new"]);
+    const path = `${root.scratch.path}/metrics`;
+    const families = async () => {
+      const { text } = await overSocket(serve.socket, "/metrics");
+      await Deno.writeTextFile(path, text);
+      return JSON.parse(await sh("/usr/bin/python3", "-c", PARSE, path)) as Family[];
+    };
+    let found = await families();
+    const value = (sample: string) =>
+      found.flatMap(({ samples }) => samples).find(([name]) => name === sample)?.[1];
+    while (!value("opdbus_snapshots{target=cache}")) found = await families();
+    const types = new Map(found.map(({ name, type }) => [name, type]));
+    for (const [name, type] of Object.entries(METRICS)) {
+      assertEquals(types.get(name), type, name);
+    }
+    assertEquals(value("opdbus_texts_total{layer=disk}"), 1);
+    assertEquals(value("opdbus_texts_total{layer=memory}"), 1);
+    assertEquals(value("opdbus_texts_total{layer=model}"), 1);
+    assertEquals(value("opdbus_cache_entries{}"), 3);
+    assertEquals(value("opdbus_plugins{}"), 1);
+    const resident = value("opdbus_pack_resident_bytes{}")!;
+    assertTrue(resident > 0);
+    const share = resident / value("opdbus_pack_bytes{}")!;
+    assertEquals(value("opdbus_pack_resident_ratio{}"), share);
+    assertTrue(value("opdbus_node_pages{node=0}")! > 1000);
+    assertTrue(value("opdbus_node_vector_bytes{node=0}")! > 0);
+    assertTrue(value("opdbus_compute_seconds_total{}")! > 0);
+    assertEquals(await serve.stop(), 0);
+  },
+);
+
+interface Family {
+  readonly name: string;
+  readonly type: string;
+  readonly samples: readonly (readonly [string, number])[];
+}
+
+const PARSE = `
+import json, sys
+from prometheus_client.parser import text_string_to_metric_families
+def named(s):
+    return s.name + "{" + ",".join(k + "=" + v for k, v in sorted(s.labels.items())) + "}"
+print(json.dumps([
+    {"name": f.name, "type": f.type, "samples": [[named(s), s.value] for s in f.samples]}
+    for f in text_string_to_metric_families(open(sys.argv[1]).read())]))`;

@@ -41,7 +41,7 @@ export async function testService(
   const service = new EmbeddingService(cache, models);
   const limits = { ...DEFAULT_LIMITS, ...options.limits };
   const server = new HttpServer({
-    routes: apiRoutes(service, limits),
+    routes: apiRoutes(service, () => limits),
     limits,
     metrics: service.metrics,
     token: options.token ?? null,
@@ -49,7 +49,7 @@ export async function testService(
   });
   const socket = `${scratch.path}/http.sock`;
   await server.listen({ path: socket });
-  const port = await server.listen({ host: "127.0.0.1", port: 0 });
+  const { port } = await server.listen({ host: "127.0.0.1", port: 0 });
   return {
     socket,
     url: `http://127.0.0.1:${port}`,

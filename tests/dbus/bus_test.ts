@@ -4,6 +4,7 @@ import { tempFolder } from "../support/scratch.ts";
 import { InputError } from "../../lib/base/errors.ts";
 import { Bus } from "../../lib/dbus/bus.ts";
 import { BusError } from "../../lib/dbus/bus_error.ts";
+import { messageBytes, METHOD_RETURN } from "../../lib/dbus/message.ts";
 import { type Json, ValueError } from "../../lib/dbus/value.ts";
 
 const ECHO = new URL("./peers/echo.py", import.meta.url).pathname;
@@ -307,4 +308,69 @@ Deno.test("a bus that is no bus: nothing there, silence, garbage, refusal", asyn
   for (
     const bad of ["unix:abstract=x", "nonsense", "unix:path=/a:b", "tcp:host=x", "unix:"]
   ) await assertRejects(() => Bus.connect(bad), InputError, /Cannot use the bus address/);
+});
+
+/** A bus of this test's own: takes one client in, then answers its calls one by one. */
+function ownBus(
+  path: string,
+  answers: readonly ((serial: number) => Uint8Array<ArrayBuffer>)[],
+) {
+  const listener = Deno.listen({ transport: "unix", path });
+  const served = (async () => {
+    const connection = await listener.accept();
+    const receive = async () => {
+      const bytes = new Uint8Array(4096);
+      const count = await connection.read(bytes);
+      return bytes.subarray(0, count ?? 0);
+    };
+    await receive();
+    await connection.write(new TextEncoder().encode("OK 1234\r\n"));
+    let seen = "";
+    while (!seen.includes("Hello")) seen += new TextDecoder().decode(await receive());
+    const hello = { signature: "s", body: [":1.1"] };
+    await connection.write(reply(1, hello));
+    for (const [i, answer] of answers.entries()) {
+      await receive();
+      await connection.write(answer(i + 2));
+    }
+    return connection;
+  })();
+  return {
+    async [Symbol.asyncDispose]() {
+      (await served).close();
+      listener.close();
+    },
+  };
+}
+
+function reply(serial: number, more: { signature: string; body: Json[] }) {
+  const sender = "org.freedesktop.DBus";
+  const flags = 1, type = METHOD_RETURN;
+  return messageBytes({ type, flags, serial, replySerial: serial, sender, ...more });
+}
+
+Deno.test("garbage in mid-session ends the connection, a body that does not fit only its call", async () => {
+  await using folder = await tempFolder();
+  const path = `${folder.path}/s`;
+  const misfit = (serial: number) => {
+    const bytes = reply(serial, { signature: "u", body: [500] });
+    // The header now says that these four bytes are a string.
+    const at = bytes.findLastIndex((byte, i) =>
+      byte === 0x75 && bytes[i - 1] === 1 && bytes[i + 1] === 0
+    );
+    return bytes.with(at, 0x73);
+  };
+  const garbage = () => new TextEncoder().encode("?".repeat(64));
+  await using _bus = ownBus(path, [misfit, garbage]);
+  await using bus = await Bus.connect(`unix:path=${path}`);
+  assertEquals(bus.uniqueName, ":1.1");
+  const call = { ...TARGET, member: "Echo" };
+  const broken = await rejectsAs(bus.call(call), "dbus_bad_reply");
+  assertIncludes(broken.message, "its answer is broken: A value runs past the end");
+  assertEquals(bus.closedBecause, null);
+  const both = await Promise.allSettled([bus.call(call), bus.call(call)]);
+  for (const { reason } of both as PromiseRejectedResult[]) {
+    assertEquals(reason.code, "dbus_closed");
+    assertIncludes(reason.message, "the bus broke the protocol");
+  }
 });

@@ -1,11 +1,11 @@
 /** Runs every `console` block of the documentation and compares what it says. */
 import { assertEquals, assertTrue } from "../support/assert.ts";
-import { cliCommand, cliEnvironment } from "../support/cli.ts";
 import { btrfsScratch, platformTest } from "../support/scratch.ts";
 import { commandsOf, commandTree } from "../../lib/cli/tree.ts";
 import { loadRoutes } from "../../lib/cli/app.ts";
 import { TOPICS } from "../../lib/cli/help_topics.ts";
-import { reference } from "../../scripts/docs.ts";
+import { writtenPages } from "../../scripts/docs.ts";
+import { type Stage, stageFor } from "./stages.ts";
 
 const REPO = new URL("../../", import.meta.url).pathname;
 const PAGES = [
@@ -43,30 +43,31 @@ function missing(output: string, expected: readonly string[]): string | undefine
   });
 }
 
-async function runSteps(steps: readonly Step[], folder: string): Promise<void> {
-  const program = cliCommand().map((word) => `'${word}'`).join(" ");
-  await Deno.mkdir(`${folder}/bin`);
-  await Deno.writeTextFile(`${folder}/bin/op-dbus`, `#!/bin/sh\nexec ${program} "$@"\n`, {
-    mode: 0o755,
-  });
-  await Deno.copyFile(`${REPO}tests/data/host-notes.txt`, `${folder}/notes.txt`);
-  const env = {
-    ...cliEnvironment(),
-    PATH: `${folder}/bin:${Deno.env.get("PATH")}`,
-    OPDBUS_ROOT: `${folder}/root`,
-  };
-  for (const { line, expected } of steps) {
-    const { code, stdout, stderr } = await new Deno.Command("bash", {
-      args: ["-c", line],
-      cwd: folder,
-      clearEnv: true,
-      env,
-      stdin: "null",
-    }).output();
-    const text = new TextDecoder();
-    const output = text.decode(stdout) + text.decode(stderr);
-    assertEquals(code, 0, `${line}\n${output}`);
-    assertEquals(missing(output, expected), undefined, `${line}\n${output}`);
+/** Between the steps' outputs; no command prints it. */
+const MARK = "<<<op-dbus-docs-step";
+
+/**
+ * Runs a page's steps in one shell, as somebody would who follows it, and compares what
+ * each printed. A step may leave a program in the background; it ends with the shell.
+ */
+async function runSteps(steps: readonly Step[], stage: Stage): Promise<void> {
+  const { folder, replace } = stage;
+  const script =
+    steps.map(({ line }) => `${replace(line)}\nprintf '\\n${MARK} %s\\n' $?\n`).join("") +
+    "kill $(jobs -p) 2>/dev/null\nwait\n";
+  const { stdout } = await new Deno.Command("bash", {
+    args: ["-c", `exec 2>&1\n${script}`],
+    cwd: folder,
+    clearEnv: true,
+    env: stage.env,
+    stdin: "null",
+  }).output();
+  const outputs = new TextDecoder().decode(stdout).split(MARK);
+  for (const [index, { line, expected }] of steps.entries()) {
+    const printed = (outputs[index] ?? "").replace(/^ \d+\n/, "");
+    const status = outputs[index + 1]?.match(/^ (\d+)\n/)?.[1];
+    assertEquals(status, "0", `${line}\n${printed}`);
+    assertEquals(missing(printed, expected), undefined, `${line}\n${printed}`);
   }
 }
 
@@ -74,10 +75,20 @@ for (const path of PAGES) {
   const steps = stepsOf(Deno.readTextFileSync(REPO + path));
   if (steps.length === 0) continue;
   platformTest(`${path}: its examples do what it says`, async () => {
-    await using scratch = await btrfsScratch();
-    await runSteps(steps, scratch.path);
+    await using scratch = await btrfsScratch(512);
+    await using stage = await stageFor(path, scratch.path);
+    await runSteps(steps, stage);
   });
 }
+
+Deno.test("what a page tells to type is an example that is run", () => {
+  const loose = PAGES.filter((path) => path !== "docs/reference.md").flatMap((path) => {
+    const text = Deno.readTextFileSync(REPO + path).replace(/^```[\s\S]*?^```$/gm, "");
+    return [...text.matchAll(/^ {4,}(?:\$ |sudo )?(op-dbus .+)$/gm)]
+      .map(([, line]) => `${path}: ${line}`);
+  });
+  assertEquals(loose, []);
+});
 
 Deno.test("every op-dbus that a page or a topic names is a command, with its flags", async () => {
   const commands = commandsOf(commandTree(await loadRoutes()));
@@ -107,13 +118,25 @@ Deno.test("every op-dbus that a page or a topic names is a command, with its fla
   assertEquals(wrong, []);
 });
 
-Deno.test("docs/reference.md is what `deno task docs` writes", async () => {
-  const { stdout } = await format(await reference());
-  const written = await Deno.readTextFile(`${REPO}docs/reference.md`);
-  assertTrue(
-    new TextDecoder().decode(stdout) === written,
-    "docs/reference.md is old: run deno task docs",
+Deno.test("docs/metrics.md names each metric of the service, and no other", async () => {
+  const namesIn = (text: string) => text.match(/\bopdbus_\w+/g) ?? [];
+  const folder = `${REPO}lib/daemon`;
+  const sources = [...Deno.readDirSync(folder)].map(({ name }) =>
+    Deno.readTextFileSync(`${folder}/${name}`)
   );
+  const told = namesIn(await Deno.readTextFile(`${REPO}docs/metrics.md`));
+  assertEquals([...new Set(told)].sort(), [...new Set(sources.flatMap(namesIn))].sort());
+});
+
+Deno.test("the generated pages are what `deno task docs` writes", async () => {
+  for (const [page, text] of Object.entries(await writtenPages())) {
+    const { stdout } = await format(text);
+    const written = await Deno.readTextFile(REPO + page);
+    assertTrue(
+      new TextDecoder().decode(stdout) === written,
+      `${page} is old: run deno task docs`,
+    );
+  }
 });
 
 async function format(text: string) {

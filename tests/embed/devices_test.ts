@@ -1,3 +1,4 @@
+import { getAffinity } from "../../ffi/affinity.ts";
 import { InputError, OpError } from "../../lib/base/errors.ts";
 import { ASSETS, locateInNpmCache, readAsset } from "../../lib/embed/onnx/assets.ts";
 import { openOnDevice, surveyDevices } from "../../lib/embed/onnx/devices.ts";
@@ -59,6 +60,21 @@ Deno.test("a library that does not load leaves WebAssembly, and is named", async
   assertEquals(chosen, "wasm");
   const [fact] = await embedFacts(library);
   assertEquals(fact!.level, "warn");
+});
+
+Deno.test("with a thread per CPU each keeps its own, and the vectors stay the same", async () => {
+  const cpus = getAffinity();
+  await using scratch = await modelScratch();
+  using embedder = await scratch.open();
+  const first = await embedder.embed(["some text", "and a longer other text"]);
+  const placed = () =>
+    [...Deno.readDirSync("/proc/self/task")].filter(({ name }) =>
+      getAffinity(Number(name)).length === 1
+    ).length;
+  // The thread that calls is hired while runs go on; ONNX Runtime's own are there at once.
+  while (cpus.length > 1 && placed() < cpus.length) await embedder.embed(["x"]);
+  const again = await embedder.embed(["some text", "and a longer other text"]);
+  assertEquals(again.matrix, first.matrix);
 });
 
 Deno.test("a damaged model is the model's fault: no other engine is tried", async () => {

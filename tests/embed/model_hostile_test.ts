@@ -55,6 +55,16 @@ const DAMAGE: readonly (readonly [string, (path: string) => Promise<void>, RegEx
     /tokenizer/,
   ],
   [
+    "a tokenizer of an unsupported kind",
+    async (path) => {
+      const file = `${path}/tokenizer.json`;
+      const definition = JSON.parse(await Deno.readTextFile(file));
+      definition.model.type = "WordLevel";
+      await Deno.writeTextFile(file, JSON.stringify(definition));
+    },
+    /model-1\/tokenizer\.json: .*WordLevel/,
+  ],
+  [
     "a tokenizer of another model",
     (path) =>
       Deno.writeTextFile(

@@ -5,8 +5,9 @@ import {
   assertThrows,
 } from "../support/assert.ts";
 import { cli, spawnCli } from "../support/cli.ts";
+import { client } from "../support/private_bus.ts";
 import { manifest, signs } from "../support/state_root.ts";
-import { startStore, storeMapping } from "../support/store.ts";
+import { startStore, type Store, storeMapping } from "../support/store.ts";
 import {
   InputError,
   InterruptedError,
@@ -16,6 +17,8 @@ import {
 } from "../../lib/base/errors.ts";
 import { acquireLock } from "../../lib/base/lock.ts";
 import { listCheckpoints } from "../../lib/state/checkpoint.ts";
+import { apply } from "../../lib/state/apply.ts";
+import type { Plan } from "../../lib/state/model.ts";
 import { readCurrent } from "../../lib/state/current.ts";
 import { readJournal } from "../../lib/state/journal.ts";
 import { loadPlugins } from "../../lib/state/plugins.ts";
@@ -169,6 +172,47 @@ Deno.test("sets: additive by default, exact when exclusive, deletions last", asy
   ]);
 });
 
+Deno.test("a plan is stale when its calls would be others, or while a person was asked", async () => {
+  await using store = await startStore();
+  const { root } = store;
+  const plan = await root.diff(ALL);
+  const forged = structuredClone(plan) as unknown as { changes: { call: object }[] };
+  forged.changes[0]!.call = { ...forged.changes[0]!.call, member: "SetB" };
+  const stale = async (saved: Plan) => {
+    const error = await assertRejects(
+      () => apply({ plan: saved }, root.options),
+      OpError,
+    );
+    assertEquals(error.code, "stale_plan");
+  };
+  await stale(forged as unknown as Plan);
+  const slower = storeMapping().replaceAll("300ms", "400ms");
+  await root.put("store", "semantic-mapping.toml", slower);
+  await stale(plan);
+  assertEquals(await store.log(), []);
+
+  // Somebody else changes it while the question stands on the terminal.
+  const confirm = async () => {
+    await client(
+      ...[store.bus.address, "busctl", `--address=${store.bus.address}`] as const,
+      ...[
+        "call",
+        "org.test.Store",
+        "/org/test/Store",
+        "org.test.Store",
+        "SetB",
+        "s",
+        "w",
+      ],
+    );
+    return true;
+  };
+  const error = await assertRejects(() => root.apply(ALL, { confirm }), OpError);
+  assertEquals(error.code, "stale_plan");
+  assertEquals(await store.log(), ["SetB(w)"]);
+  await apply({ plan: await root.diff(ALL) }, root.options);
+});
+
 Deno.test("two applies at once: the second ends with 5", async () => {
   await using store = await startStore();
   using _held = await acquireLock(store.root.layout.lock("state"));
@@ -176,22 +220,45 @@ Deno.test("two applies at once: the second ends with 5", async () => {
   assertEquals(error.exitCode as number, 5);
 });
 
-Deno.test("kill -9 in the middle: the next command says so, a rollback mends it", async () => {
-  await using store = await startStore(storeMapping().replaceAll("300ms", "60s"));
-  const { layout } = store.root;
+/** Starts `op-dbus apply` of everything and waits until the service has begun a call. */
+async function applyUntil(store: Store, begun: string) {
   const file = `${store.bus.folder}/state.json`;
   await Deno.writeTextFile(file, JSON.stringify({ version: 1, plugins: ALL }));
-  await store.arm("SetB", "hang");
-  const env = { OPDBUS_ROOT: layout.root, DBUS_SYSTEM_BUS_ADDRESS: store.bus.address };
+  const env = {
+    OPDBUS_ROOT: store.root.layout.root,
+    DBUS_SYSTEM_BUS_ADDRESS: store.bus.address,
+  };
   const child = spawnCli(["apply", file, "--yes"], { env });
   await child.stdin.close();
   const ended = child.output();
   let over = false;
   ended.then(() => over = true);
-  while (!over && !(await store.log()).includes("SetB(y)")) {
+  while (!over && !(await store.log()).includes(begun)) {
     await new Promise((resolve) => setTimeout(resolve, 20));
   }
   assertEquals(over, false);
+  return { child, ended, env, file };
+}
+
+Deno.test("Ctrl-C at the command line: the call under way ends, all is undone, exit 130", async () => {
+  await using store = await startStore(storeMapping().replaceAll("300ms", "60s"));
+  await store.arm("SetB", "wait");
+  const { child, ended } = await applyUntil(store, "SetB(y)");
+  child.kill("SIGINT");
+  // A second apply meanwhile: the first one still holds the lock.
+  await assertRejects(() => store.root.apply(ALL), LockedError);
+  await store.release();
+  const { code, stderr } = await ended;
+  assertEquals(code, 130);
+  assertIncludes(new TextDecoder().decode(stderr), "Stopped; 2 of 2 changes undone");
+  assertEquals(await store.log(), ["SetA(x)", "SetB(y)", "SetB(b)", "SetA(a)"]);
+  assertEquals(readJournal(store.root.layout), null);
+});
+
+Deno.test("kill -9 in the middle: the next command says so, a rollback mends it", async () => {
+  await using store = await startStore(storeMapping().replaceAll("300ms", "60s"));
+  await store.arm("SetB", "hang");
+  const { child, ended, env, file } = await applyUntil(store, "SetB(y)");
   child.kill("SIGKILL");
   await ended;
   const next = await cli(["apply", file, "--yes"], { env });

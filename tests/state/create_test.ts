@@ -1,5 +1,5 @@
 import { assertEquals, assertIncludes, assertRejects } from "../support/assert.ts";
-import { privateBus, PYTHON } from "../support/private_bus.ts";
+import { client, privateBus, PYTHON } from "../support/private_bus.ts";
 import { firewallTest, hostTest, sandboxHost } from "../support/sandbox_host.ts";
 import { StateRoot } from "../support/state_root.ts";
 import { OpError } from "../../lib/base/errors.ts";
@@ -153,6 +153,103 @@ Deno.test("a service that changed: new methods come, lost ones go, conflicts are
     conflicts: ["methods.fail"],
   });
   assertIncludes(await read(root, "echo", file), "# mine\n[methods.fail]");
+});
+
+Deno.test("NetworkManager's objects become collections that one call reads", async () => {
+  await using bus = await privateBus();
+  const nm = "org.freedesktop.NetworkManager", file = "semantic-mapping.toml";
+  await bus.start(nm, PYTHON, "-m", "dbusmock", "--template", "networkmanager");
+  const busctl = (...args: string[]) =>
+    client(bus.address, "busctl", `--address=${bus.address}`, "--json=short", ...args);
+  const mock = async (...args: string[]) => {
+    const at = ["call", nm, "/org/freedesktop", "org.freedesktop.DBus.Mock"];
+    return JSON.parse(await busctl(...at, ...args)).data[0];
+  };
+  await mock("AddEthernetDevice", "ssi", "eth0", "eth0", "100");
+  const wifi = await mock("AddWiFiDevice", "ssi", "wlan0", "wlan0", "30");
+  const point = await mock(
+    ...["AddAccessPoint", "ssssuuuyu", wifi, "home", "Home", "00:23:F8:7E:12:BB"],
+    ...["0", "2425", "54", "82", "0x400"],
+  );
+  await using root = await StateRoot.make(bus.address, []);
+  const { states } = await create(root, "nm", nm);
+  for (const state of ["device", "wireless", "access_point"]) {
+    assertEquals(states.includes(state), true, states.join());
+  }
+  const { device, access_point: points } = await root.state("nm");
+  assertEquals(Object.keys(device).sort(), ["eth0", "wlan0"]);
+  const path = device.eth0.$object;
+  const state = await busctl("get-property", nm, path, `${nm}.Device`, "State");
+  assertEquals(device.eth0.state, JSON.parse(state).data);
+  assertEquals(Object.values<{ $object: string }>(points).map((p) => p.$object), [point]);
+  // However many there are, it is the same number of calls.
+  const own = await root.buses.get("system");
+  const trips = async () => {
+    const before = own.roundTrips;
+    await root.state("nm");
+    return own.roundTrips - before;
+  };
+  const few = await trips();
+  await mock("AddEthernetDevice", "ssi", "eth1", "eth1", "100");
+  assertEquals(await trips(), few);
+  // What is unplugged takes its table with it no more than a person's edits.
+  const before = await read(root, "nm", file);
+  await client(
+    ...[bus.address, "busctl", `--address=${bus.address}`, "call", nm] as const,
+    ...["/org/freedesktop", "org.freedesktop.DBus.Mock", "RemoveAccessPoint", "ss"],
+    ...[wifi, point],
+  );
+  const again = await create(root, "nm", nm);
+  assertEquals([again.report.updated, again.report.removed], [[], []]);
+  assertEquals(await read(root, "nm", file), before);
+  const one = await create(root, "one", nm, { interface: nm });
+  assertEquals(one.states.includes("device"), false);
+});
+
+Deno.test("a service that answers nothing but what it is still becomes a plugin", async () => {
+  await using bus = await privateBus();
+  const peer = (await Deno.readTextFile(ECHO)).replace(
+    "def get(connection, sender, path, interface, name):",
+    "def get(connection, sender, path, interface, name):\n    os._exit(1)",
+  );
+  await Deno.writeTextFile(`${bus.folder}/shy.py`, peer);
+  await bus.start("org.test.Echo", PYTHON, `${bus.folder}/shy.py`);
+  await using root = await StateRoot.make(bus.address, []);
+  const made = await create(root, "shy", "org.test.Echo", { bus: "session" });
+  assertIncludes(made.exampleProblem ?? "", "Cannot call");
+  assertEquals(discoverOne(root.layout, "shy").manifest?.name, "shy");
+  // Its notes were kept: made again, nothing counts as a person's edit.
+  await bus.start("org.test.Echo", PYTHON, ECHO);
+  const again = await create(root, "shy", "org.test.Echo", { bus: "session" });
+  assertEquals([again.report.kept, again.left, again.exampleProblem], [[], [], null]);
+});
+
+Deno.test("a service with too much to map leaves nothing behind", async () => {
+  await using bus = await privateBus();
+  const many = (name: string) =>
+    `<interface name="org.test.${name}">` +
+    Array.from({ length: 1500 }, (_, i) => `<method name="M${i}"/>`).join("") +
+    "</interface>";
+  const peer = (await Deno.readTextFile(ECHO)).replace(
+    "</interface></node>",
+    "</interface>" +
+      ["X", "Y", "Z"].map(many).join("") + "</node>",
+  ).replace(
+    "    info = Gio.DBusNodeInfo.new_for_xml(XML).interfaces[0]\n" +
+      "    connection.register_object(PATH, info, call, get, set_)",
+    "    for info in Gio.DBusNodeInfo.new_for_xml(XML).interfaces:\n" +
+      "        connection.register_object(PATH, info, call, get, set_)",
+  );
+  await Deno.writeTextFile(`${bus.folder}/big.py`, peer);
+  await bus.start("org.test.Echo", PYTHON, `${bus.folder}/big.py`);
+  await using root = await StateRoot.make(bus.address, []);
+  const error = await assertRejects(() => create(root, "big", "org.test.Echo"), OpError);
+  assertEquals(error.code, "bad_mapping");
+  assertIncludes(error.message, "Cannot map org.test.Echo: ");
+  assertEquals(
+    [...Deno.readDirSync(root.layout.root)].some(({ name }) => name === "@plugin-big"),
+    false,
+  );
 });
 
 Deno.test("a service that is missing, or an interface that it lacks, is said so", async () => {

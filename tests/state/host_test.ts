@@ -187,6 +187,7 @@ firewallTest(
           "http",
           "0",
         );
+        return false;
       },
     });
     assertEquals(result.applied, ["firewalld.services.public: http"]);
@@ -259,5 +260,16 @@ hostTest(
     assertEquals(await applyTwice(root, { accounts: { users: { ada: null } } }), [
       "- accounts.users.ada",
     ]);
+    // Made again as it was, but for the id that the service gives and no file asks for.
+    const note =
+      "made again without its uid; its password and groups are not brought back";
+    const lost = [`accounts.users.ada: ${note}`];
+    assertEquals(listCheckpoints(root.layout).at(-1)!.left_out, lost);
+    const back = await rollbackToCheckpoint("latest", root.options);
+    assertEquals(back.leftOut, lost);
+    const { $object: _new, uid: _newUid, ...again } =
+      (await root.state("accounts")).users.ada;
+    const { $object: _old, uid: _oldUid, ...before } = ada;
+    assertEquals(again, before);
   },
 );

@@ -4,7 +4,12 @@ import { InputError } from "../../lib/base/errors.ts";
 import { cachedPlan } from "../../lib/state/diff.ts";
 import { parseJsonText } from "../../lib/state/json_text.ts";
 import { query } from "../../lib/state/query.ts";
-import { readQuery } from "../../lib/state/query_cache.ts";
+import {
+  changeMark,
+  forgetQueries,
+  readQuery,
+  writeQuery,
+} from "../../lib/state/query_cache.ts";
 import { watchQueries } from "../../lib/state/watch.ts";
 
 Deno.test("a query is cached for its age, by its mapping, and forgotten after an apply", async () => {
@@ -55,6 +60,19 @@ Deno.test("a signal of the service, and its end, drop what was cached", async ()
   assertEquals(readQuery(root.layout, "store"), null);
   await watch[Symbol.asyncDispose]();
   assertEquals(new Set(changes), new Set(["store"]));
+});
+
+Deno.test("what changed while it was read is not kept", async () => {
+  await using store = await startStore();
+  const { layout, plugins, buses } = store.root;
+  await query(plugins, { layout, buses });
+  const kept = readQuery(layout, "store")!;
+  const mark = changeMark(layout, "store");
+  writeQuery(layout, "store", kept, mark);
+  assertEquals(readQuery(layout, "store"), kept);
+  forgetQueries(layout, "store");
+  writeQuery(layout, "store", kept, mark);
+  assertEquals(readQuery(layout, "store"), null);
 });
 
 Deno.test("one plugin that cannot be read hides no other", async () => {

@@ -16,7 +16,7 @@ export interface CliResult {
 export interface CliOptions {
   /** Written to standard input; none by default. */
   readonly stdin?: string | Uint8Array;
-  /** The whole environment; by default PATH, HOME and TMPDIR only. */
+  /** Added to {@link cliEnvironment}. */
   readonly env?: Readonly<Record<string, string>>;
   readonly cwd?: string;
 }
@@ -28,14 +28,21 @@ export function cliCommand(): string[] {
   return [Deno.execPath(), "run", "--quiet", "-A", `${REPO}main.ts`];
 }
 
-/** The environment of a run where the test gives none: no settings of the host's. */
+/**
+ * The environment of a run where the test gives none: no settings of the host's. In the
+ * bare root (scripts/lib/bare_stage.ts) it is empty.
+ */
 export function cliEnvironment(): Record<string, string> {
+  if (Deno.env.has("OPDBUS_TEST_BARE")) return {};
   const kept = ["PATH", "HOME", "TMPDIR", "DENO_DIR"];
   const env: Record<string, string> = { OPDBUS_CONFIG: "/dev/null", NO_COLOR: "1" };
   for (const name of kept) {
     const value = Deno.env.get(name);
     if (value !== undefined) env[name] = value;
   }
+  // A full run of the tests counts what the program runs as a child, too.
+  const coverage = Deno.env.get("OPDBUS_TEST_COVERAGE");
+  if (coverage && !Deno.env.has("OPDBUS_TEST_EXE")) env.DENO_COVERAGE_DIR = coverage;
   return env;
 }
 

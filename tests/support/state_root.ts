@@ -82,7 +82,7 @@ export class StateRoot implements AsyncDisposable {
       plugins: this.plugins,
       buses: this.buses,
       file: "state.json",
-      confirm: () => Promise.resolve(),
+      confirm: () => Promise.resolve(false),
       recorder: {
         record: (action) => {
           this.recorded.push(action);

@@ -52,6 +52,8 @@ export interface Store extends AsyncDisposable {
   readonly root: StateRoot;
   /** Makes the next call of a method misbehave. */
   arm(method: string, mode: string): Promise<void>;
+  /** Answers the calls that wait. */
+  release(): Promise<void>;
   /** Every changing call so far. */
   log(): Promise<readonly string[]>;
   /** Starts the service again after it died. */
@@ -79,6 +81,9 @@ export async function startStore(mapping = storeMapping()): Promise<Store> {
     root,
     async arm(method, mode) {
       await call("Arm", "ss", [method, mode]);
+    },
+    async release() {
+      await call("Release", "", []);
     },
     async log() {
       return await call("GetLog", "", []) as string[];

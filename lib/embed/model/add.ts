@@ -94,7 +94,12 @@ export async function addModel(
     await Deno.remove(temporary, { recursive: true }).catch((failure) => {
       if (!(failure instanceof Deno.errors.NotFound)) throw failure;
     });
-    throw asOpError(error, `Cannot add the model ${name}`);
+    const told = asOpError(error, `Cannot add the model ${name}`);
+    // The copy is gone: name the file that it was made of.
+    for (const { from, to } of found.copies) {
+      told.message = told.message.replaceAll(`${temporary}/${to}`, from);
+    }
+    throw told;
   }
 }
 

@@ -33,6 +33,11 @@ export interface EngineSession extends Disposable {
    * @throws {OpError} when the model does not run
    */
   run(feeds: Feeds, signal?: AbortSignal): Promise<EngineOutput>;
+  /**
+   * The same model as it is fastest for many batches, where that is another way than for
+   * one. It is closed together with this one.
+   */
+  many?(): Promise<EngineSession>;
 }
 
 /** What an engine needs to load a model. */

@@ -1,4 +1,5 @@
 /** The native engine: ONNX Runtime's C API, on the CPU or an accelerator. */
+import { getAffinity } from "../../../ffi/affinity.ts";
 import { OnnxRuntime, type Provider } from "../../../ffi/onnxruntime.ts";
 import type { OnnxSession } from "../../../ffi/onnxruntime.ts";
 import { OpError } from "../../base/errors.ts";
@@ -15,6 +16,25 @@ const MAX_CONCURRENCY = 16;
  * which halves everybody's speed on a machine that has other work.
  */
 const SPIN_MICROSECONDS = "50";
+
+/** Where the threads of a session run. */
+interface Seats {
+  /** CPUs of the thread that calls ONNX Runtime. */
+  readonly runOn: readonly number[];
+  /** `session.intra_op_thread_affinities`: the other threads, CPUs counted from 1. */
+  readonly affinities: string;
+}
+
+/**
+ * A CPU for each thread, where there are as many of the one as of the other. Left to the
+ * kernel, two of the threads often wake up on the same CPU, and stay there for most of a
+ * short run: a median twice the best.
+ */
+function seatsFor(threads: number): Seats | null {
+  const [first, ...others] = getAffinity();
+  if (threads < 2 || threads !== others.length + 1) return null;
+  return { runOn: [first!], affinities: others.map((cpu) => cpu + 1).join(";") };
+}
 
 /** The library with where it came from. */
 export interface NativeRuntime {
@@ -74,20 +94,77 @@ function providersOf(device: Device): Provider[] {
   }
 }
 
-/** Loads a model. @throws {OpError} for a damaged model or a device that does not start */
+/** Weights up to this size are loaded a second time for many batches. */
+const MAX_SECOND_COPY_BYTES = 256 * 1024 * 1024;
+
+/**
+ * Loads a model. All threads work on one batch. Where there is one per CPU, many batches
+ * are run by a second copy of a small model, each on one thread: nobody waits for another
+ * at the end of every operator, which makes it a fifth to a quarter faster.
+ *
+ * @throws {OpError} for a damaged model or a device that does not start
+ */
 export async function openNative(
-  { runtime, origin }: NativeRuntime,
+  native: NativeRuntime,
   device: Device,
   model: ModelFile,
   options: EngineOptions,
 ): Promise<EngineSession> {
   const threads = Math.min(options.threads, MAX_THREADS_PER_RUN);
-  let session: OnnxSession;
+  const seats = seatsFor(threads);
+  const session = await load(native, device, model, threads, seats);
+  // A run's own thread works too, so N runs on T threads keep N + T - 1 CPUs busy. At
+  // least two, so that one is under way while the other's result is pooled.
+  const concurrency = Math.max(2, options.threads - threads + 1);
+  const one = engineSession(native, device, model, session, concurrency);
+  if (device !== "cpu" || !seats || weightBytes(model) > MAX_SECOND_COPY_BYTES) {
+    return one;
+  }
+  let second: Promise<EngineSession> | undefined, closed = false;
+  const open = async () => {
+    try {
+      const single = await load(native, device, model, 1, null);
+      if (closed) single[Symbol.dispose]();
+      return engineSession(native, device, model, single, threads);
+    } catch (error) {
+      // Where memory lacks for a second copy, the first one does the work.
+      if (error instanceof OpError) return one;
+      throw error;
+    }
+  };
+  return {
+    ...one,
+    many: () => second ??= open(),
+    [Symbol.dispose]() {
+      closed = true;
+      one[Symbol.dispose]();
+      void second?.then((single) => single[Symbol.dispose]());
+    },
+  };
+}
+
+function weightBytes(model: ModelFile): number {
+  const folder = model.path.slice(0, model.path.lastIndexOf("/"));
+  const files = [model.path, ...model.externalFiles.map((name) => `${folder}/${name}`)];
+  return files.reduce((sum, path) => sum + Deno.statSync(path).size, 0);
+}
+
+async function load(
+  { runtime }: NativeRuntime,
+  device: Device,
+  model: ModelFile,
+  threads: number,
+  seats: Seats | null,
+): Promise<OnnxSession> {
   try {
-    session = await runtime.createSession(model.path, {
+    return await runtime.createSession(model.path, {
       threads,
       providers: providersOf(device),
-      config: { "session.intra_op.spin_duration_us": SPIN_MICROSECONDS },
+      config: {
+        "session.intra_op.spin_duration_us": SPIN_MICROSECONDS,
+        ...(seats && { "session.intra_op_thread_affinities": seats.affinities }),
+      },
+      ...(seats && { runOn: seats.runOn }),
     });
   } catch (error) {
     throw new OpError(
@@ -96,13 +173,20 @@ export async function openNative(
       { cause: error, hint: "check the file (op-dbus model list), or another --device" },
     );
   }
+}
+
+function engineSession(
+  { runtime, origin }: NativeRuntime,
+  device: Device,
+  model: ModelFile,
+  session: OnnxSession,
+  concurrency: number,
+): EngineSession {
   return {
     engine: "native",
     device,
     description: `ONNX Runtime ${runtime.version}, ${origin}`,
-    // A run's own thread works too, so N runs on T threads keep N + T - 1 CPUs busy. At
-    // least two, so that one is under way while the other's result is pooled.
-    concurrency: Math.min(MAX_CONCURRENCY, Math.max(2, options.threads - threads + 1)),
+    concurrency: Math.min(MAX_CONCURRENCY, concurrency),
     run: (feeds, signal) => run(session, model, feeds, signal),
     [Symbol.dispose]: () => session[Symbol.dispose](),
   };

@@ -5,6 +5,9 @@ import { type Batch, batches, feedsOf } from "./batches.ts";
 import type { EngineSession } from "./engine.ts";
 import { pool } from "./pooling.ts";
 
+/** From this many texts on it pays to open the model a second way. */
+const MANY_TEXTS = 128;
+
 /** What an embedder is made of. The embedder closes the session. */
 export interface OnnxParts {
   readonly identity: ModelIdentity;
@@ -43,9 +46,11 @@ export class OnnxEmbedder implements Embedder {
     texts: readonly string[],
     options: EmbedOptions = {},
   ): Promise<EmbedResult> {
-    const { identity, session } = this;
+    const { identity } = this;
     const { signal } = options;
     signal?.throwIfAborted();
+    const many = texts.length >= MANY_TEXTS ? this.session.many?.() : undefined;
+    const session = await many ?? this.session;
     const matrix = new Float32Array(texts.length * identity.dimensions);
     const queue = batches(texts, {
       tokenizer: this.tokenizer,
@@ -60,7 +65,7 @@ export class OnnxEmbedder implements Embedder {
     const work = async () => {
       try {
         for (const batch of queue) {
-          await this.#run(batch, matrix, either);
+          await this.#run(session, batch, matrix, either);
           for (const { ids, truncated: cut } of batch.encoded) {
             tokens += ids.length;
             if (cut) truncated++;
@@ -79,8 +84,13 @@ export class OnnxEmbedder implements Embedder {
     return { matrix, tokens, truncated };
   }
 
-  async #run(batch: Batch, matrix: Float32Array, signal: AbortSignal): Promise<void> {
-    const { identity, session, tokenizer } = this;
+  async #run(
+    session: EngineSession,
+    batch: Batch,
+    matrix: Float32Array,
+    signal: AbortSignal,
+  ): Promise<void> {
+    const { identity, tokenizer } = this;
     const inputs = feedsOf(batch, tokenizer.padId, this.#parts.inputs);
     const rows = batch.encoded.length;
     const feeds = { rows, columns: batch.columns, inputs };

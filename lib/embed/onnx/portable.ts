@@ -2,6 +2,7 @@
  * The portable engine: ONNX Runtime in WebAssembly, for machines where the native library
  * does not load. One thread; it blocks the event loop for the length of one small batch.
  */
+import { setImmediate as eventLoopTurn } from "node:timers/promises";
 import { OpError } from "../../base/errors.ts";
 import { ASSETS, readAsset } from "./assets.ts";
 import type { EngineSession, Feeds, ModelFile } from "./engine.ts";
@@ -69,7 +70,7 @@ async function run(
   signal: AbortSignal | undefined,
 ) {
   // A turn of the event loop between runs: signals and timers get their chance.
-  await new Promise((resolve) => setTimeout(resolve));
+  await eventLoopTurn();
   signal?.throwIfAborted();
   const dims = [feeds.rows, feeds.columns];
   const inputs: Record<string, InstanceType<Ort["Tensor"]>> = {};

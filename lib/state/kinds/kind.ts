@@ -4,7 +4,7 @@ import { checkValue } from "../../dbus/marshal.ts";
 import type { MappedState } from "../../plugin/mapping.ts";
 import { type Bindings, buildCall, MissingBinding, partOf } from "../bindings.ts";
 import { stateError } from "../document.ts";
-import { type Action, type Change, resourceId, type Unknown } from "../model.ts";
+import { type Action, type Change, resourceId, type Unknown, unknown } from "../model.ts";
 import type { StatePlugin } from "../plugins.ts";
 import type { StateReader } from "../reader.ts";
 import { OpError } from "../../base/errors.ts";
@@ -86,7 +86,8 @@ export function change(context: KindContext, spec: ChangeSpec): Change {
     after: spec.after,
     call: build(spec.call),
     undo: spec.undo && build(spec.undo),
-    undo_note: spec.undoNote ?? state.undoNote ?? null,
+    undo_note: [spec.undoNote, write.undoNote ?? state.undoNote]
+      .filter((note) => note !== undefined).join("; ") || null,
     safe: method?.safe ?? false,
     confirm: state.requiresConfirmation || !(method?.safe ?? false) ||
       (method?.requiresConfirmation ?? true),
@@ -102,11 +103,12 @@ export function unknownChange(
   item: string | undefined,
   after: Json,
   observed: Unknown,
+  before: Json = { $unknown: observed.$unknown },
 ): Change {
   return {
     ...named(context, key, item),
     action: "unknown",
-    before: { $unknown: observed.$unknown },
+    before,
     after,
     call: null,
     undo: null,
@@ -126,6 +128,23 @@ function named({ plugin, state }: KindContext, key: string | null, item?: string
     state: state.name,
     key,
   };
+}
+
+/**
+ * A difference that nothing in the mapping can make go away: what a query printed may
+ * stand in a state file as it is, and a `verify` of it tells.
+ */
+export function fixedChange(
+  context: KindContext,
+  key: string | null,
+  item: string | undefined,
+  after: Json,
+  before: Json,
+): Change {
+  const { plugin, state } = context;
+  const reason = `${plugin.name}.${state.name} cannot be changed this way: ` +
+    "its mapping has nothing for it";
+  return unknownChange(context, key, item, after, unknown(reason), before);
 }
 
 /** Refuses a state that has no part to change it. @throws {InputError} */

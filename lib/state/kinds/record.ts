@@ -7,7 +7,14 @@ import type { MappedField } from "../../plugin/mapping.ts";
 import { type Bindings, valueType } from "../bindings.ts";
 import { stateError } from "../document.ts";
 import { type Change, isUnknown } from "../model.ts";
-import { change, checkType, type Kind, type KindContext, unknownChange } from "./kind.ts";
+import {
+  change,
+  checkType,
+  fixedChange,
+  type Kind,
+  type KindContext,
+  unknownChange,
+} from "./kind.ts";
 
 function fieldType(context: KindContext, field: MappedField): string | undefined {
   const { mapping } = context.plugin;
@@ -30,9 +37,6 @@ export const record: Kind = {
         const known = [...state.fields.keys()].join(", ");
         throw stateError(file, at, `is unknown; ${state.name} has: ${known}`);
       }
-      if (!field.write && !state.write) {
-        throw stateError(file, at, "cannot be changed: its mapping has nothing for it");
-      }
       checkType(context, fieldType(context, field), wanted, at);
     }
   },
@@ -43,7 +47,7 @@ export const record: Kind = {
         property: property!,
         ...(iface !== undefined && { interface: iface }),
       };
-      return [field.name, await reader.read(read, bindings)] as const;
+      return [field.name, await reader.read(read, bindings, field.type)] as const;
     }));
     return Object.fromEntries(entries);
   },
@@ -58,12 +62,19 @@ export const record: Kind = {
       !sameValue(wanted[name]!, found[name]!)
     );
     if (differing.length === 0) return [];
-    const alone = differing.filter((name) => context.state.fields.get(name)?.write);
-    const together = differing.filter((name) => !alone.includes(name));
+    const { state } = context;
+    const alone = differing.filter((name) => state.fields.get(name)?.write);
+    const others = differing.filter((name) => !alone.includes(name));
+    const together = state.write ? others : [], fixed = state.write ? [] : others;
     return [
       ...(together.length > 0
         ? [wholeChange(context, bindings, key, wanted, found, together)]
         : []),
+      ...fixed.map((name) =>
+        isUnknown(found[name]!)
+          ? unknownChange(context, key, name, wanted[name]!, found[name])
+          : fixedChange(context, key, name, wanted[name]!, found[name]!)
+      ),
       ...alone.map((name) =>
         fieldChange(context, bindings, key, name, wanted[name]!, found[name]!)
       ),

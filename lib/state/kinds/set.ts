@@ -11,9 +11,9 @@ import { isUnknown, unknown } from "../model.ts";
 import {
   change,
   checkType,
+  fixedChange,
   type Kind,
   type KindContext,
-  requirePart,
   unknownChange,
 } from "./kind.ts";
 
@@ -96,8 +96,6 @@ export const set: Kind = {
   validate(context, desired, pointer) {
     if (Array.isArray(desired)) {
       validateItems(context, desired, pointer);
-      if (desired.length > 0) requirePart(context, "add", pointer);
-      if (context.state.exclusive) requirePart(context, "remove", pointer);
       return;
     }
     const keys = isObject(desired) ? Object.keys(desired) : [];
@@ -111,7 +109,6 @@ export const set: Kind = {
     if ([...inAbsent].some((item) => inPresent.has(item))) {
       throw stateError(context.file, pointer, "an item is both present and absent");
     }
-    if (absent.length > 0) requirePart(context, "remove", pointer);
   },
   async observe(context, reader, bindings) {
     const found = await reader.read(context.state.read!, bindings);
@@ -163,9 +160,14 @@ function itemChange(
   const bound = { ...bindings, ...bindItem(context, plain(item)) };
   const back = add ? "remove" : "add";
   const canUndo = context.state[back] !== undefined;
+  const name = typeof item === "string" ? item : canonicalJson(item);
+  if (!context.state[add ? "add" : "remove"]) {
+    const [before, after] = add ? [null, item] : [item, null];
+    return fixedChange(context, key, name, after, before);
+  }
   return change(context, {
     key,
-    item: typeof item === "string" ? item : canonicalJson(item),
+    item: name,
     action: add ? "create" : "delete",
     before: add ? null : item,
     after: add ? item : null,

@@ -1,14 +1,13 @@
 /** `kind = "toggle"`: on or off, by two methods. */
 import { stateError } from "../document.ts";
 import { isUnknown, unknown } from "../model.ts";
-import { change, type Kind, requirePart, unknownChange } from "./kind.ts";
+import { change, fixedChange, type Kind, unknownChange } from "./kind.ts";
 
 export const toggle: Kind = {
   validate(context, desired, pointer) {
     if (typeof desired !== "boolean") {
       throw stateError(context.file, pointer, "expected true or false");
     }
-    requirePart(context, desired ? "on" : "off", pointer);
   },
   async observe({ state }, reader, bindings) {
     const found = await reader.read(state.read!, bindings);
@@ -23,6 +22,9 @@ export const toggle: Kind = {
       return [unknownChange(context, key, undefined, desired, observed)];
     }
     if (desired === observed) return [];
+    if (!context.state[desired ? "on" : "off"]) {
+      return [fixedChange(context, key, undefined, desired, observed)];
+    }
     const back = desired ? "off" : "on";
     const canUndo = context.state[back] !== undefined;
     return [change(context, {

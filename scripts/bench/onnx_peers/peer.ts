@@ -54,10 +54,13 @@ export const COMMANDS = {
   node: ["node", `${PEERS}/ort_node.mjs`],
   web: [Deno.execPath(), "run", "--quiet", "-A", `${PEERS}/ort_web.mjs`],
   transformers: [Deno.execPath(), "run", "--quiet", "-A", `${PEERS}/transformers.mjs`],
+  transformersHttp: [
+    ...[Deno.execPath(), "run", "--quiet", "-A", `${PEERS}/transformers_http.mjs`],
+  ],
 } as const;
 
 /** Starts a peer. */
-export function start(name: keyof typeof COMMANDS): Peer {
+export function start(name: Exclude<keyof typeof COMMANDS, "transformersHttp">): Peer {
   return new Peer(name, COMMANDS[name]);
 }
 
@@ -65,7 +68,8 @@ export function start(name: keyof typeof COMMANDS): Peer {
 export async function installPeers(note: (line: string) => void): Promise<void> {
   await Deno.mkdir(PEERS, { recursive: true });
   const files = ["package.json", "package-lock.json", "protocol.mjs", "ort_node.mjs"];
-  for (const file of [...files, "ort_web.mjs", "transformers.mjs"]) {
+  const more = ["ort_web.mjs", "transformers.mjs", "transformers_http.mjs"];
+  for (const file of [...files, ...more]) {
     await Deno.copyFile(HERE + file, `${PEERS}/${file}`);
   }
   const config = `${PEERS}/deno.json`;

@@ -1,7 +1,7 @@
 """A GDBus service with values, a set and a log of every call, that misbehaves on demand.
 
 Arm(method, mode) makes the next call of a method: fail, deny:NAME, hang, late (acts, then
-never answers), lie (answers, does nothing), die.
+never answers), lie (answers, does nothing), die, wait (acts, answers at Release).
 """
 import gi
 gi.require_version("Gio", "2.0")
@@ -16,6 +16,7 @@ XML = """<node><interface name="org.test.Store">
 <method name="AddItem"><arg name="item" type="s" direction="in"/></method>
 <method name="RemoveItem"><arg name="item" type="s" direction="in"/></method>
 <method name="Arm"><arg name="method" type="s" direction="in"/><arg name="mode" type="s" direction="in"/></method>
+<method name="Release"/>
 <method name="GetLog"><arg type="as" direction="out"/></method>
 <property name="A" type="s" access="read"/>
 <property name="B" type="s" access="read"/>
@@ -26,7 +27,7 @@ PATH = "/org/test/Store"
 values = {"A": "a", "B": "b", "C": "c"}
 number = [GLib.Variant("t", 7)]
 items = ["one", "two"]
-armed, log, held = {}, [], []
+armed, log, held, waiting = {}, [], [], []
 ERROR = "org.test.Store.Error"
 
 
@@ -45,6 +46,10 @@ def act(method, args):
 def call(connection, sender, path, interface, method, args, invocation):
     if method == "Arm":
         armed[args[0]] = args[1]
+        return invocation.return_value(None)
+    if method == "Release":
+        while waiting:
+            waiting.pop().return_value(None)
         return invocation.return_value(None)
     if method == "GetLog":
         return invocation.return_value(GLib.Variant("(as)", (log,)))
@@ -67,6 +72,8 @@ def call(connection, sender, path, interface, method, args, invocation):
     error = act(method, args)
     if mode == "late":
         return held.append(invocation)
+    if mode == "wait":
+        return waiting.append(invocation)
     if error:
         return invocation.return_dbus_error(ERROR, error)
     changed = GLib.Variant("(sa{sv}as)", ("org.test.Store", {}, ["A"]))

@@ -1,0 +1,104 @@
+/** Where the service listens: sockets that systemd opened, a unix socket, a TCP address. */
+import { isSysError } from "../../ffi/errno.ts";
+import { AT_FDCWD, mkdirAt, unlinkAt } from "../../ffi/files.ts";
+import { S_IFMT, S_IFSOCK, statAt } from "../../ffi/stat.ts";
+import { asOpError, OpError } from "../base/errors.ts";
+import type { Listening, ListenOn } from "./http_server.ts";
+
+const SOCKET_MODE = 0o660;
+
+/** What listening needs of the HTTP server. */
+export interface ListensOn {
+  listen(on: ListenOn): Promise<Listening>;
+}
+
+/** The sockets of a service. */
+export class Listeners {
+  #path: string | null = null;
+  #tcp: Listening | null = null;
+
+  constructor(
+    readonly server: ListensOn,
+    readonly log: (what: string, fields: Record<string, string | number>) => void,
+  ) {}
+
+  /** Takes over sockets that systemd opened. */
+  async takeOver(fds: readonly number[]): Promise<void> {
+    for (const fd of fds) await this.server.listen({ fd });
+    if (fds.length > 0) this.log("took over sockets", { count: fds.length });
+  }
+
+  /**
+   * Listens on a unix socket; its folder is made where it is missing.
+   * @throws {OpError} `cannot_listen`
+   */
+  async onPath(path: string): Promise<void> {
+    const folder = path.slice(0, path.lastIndexOf("/"));
+    try {
+      if (folder !== "") mkdirAt(AT_FDCWD, folder, 0o755);
+    } catch (error) {
+      if (!isSysError(error, "EEXIST")) {
+        throw asOpError(error, `Cannot make the folder of the socket`);
+      }
+    }
+    await removeStale(path);
+    // Made with the narrower mode at once: chmod alone would leave a moment open to all.
+    const before = Deno.umask(0o777 & ~SOCKET_MODE);
+    try {
+      await this.server.listen({ path });
+    } finally {
+      Deno.umask(before);
+    }
+    await Deno.chmod(path, SOCKET_MODE);
+    this.#path = path;
+    this.log("listening", { socket: path });
+  }
+
+  /**
+   * Listens on a TCP address instead of the one before; null for none.
+   * @throws {OpError} `cannot_listen`; then the one before goes on
+   */
+  async onTcp(on: ListenOn | null): Promise<void> {
+    const before = this.#tcp;
+    if (on && "port" in on) {
+      this.#tcp = await this.server.listen(on);
+      this.log("listening", { host: on.host, port: this.#tcp.port ?? on.port });
+    } else this.#tcp = null;
+    before?.close();
+  }
+
+  /** Removes the unix socket, if it was made here. */
+  [Symbol.dispose](): void {
+    if (this.#path !== null) unlinkQuietly(this.#path);
+  }
+}
+
+/** Removes a socket that nobody listens on; one in use is left alone. */
+async function removeStale(path: string): Promise<void> {
+  try {
+    if ((statAt(AT_FDCWD, path).mode & S_IFMT) !== S_IFSOCK) {
+      throw new OpError("cannot_listen", `Cannot listen on ${path}: it is no socket`, {
+        hint: "move it away, or set serve.socket",
+      });
+    }
+  } catch (error) {
+    if (isSysError(error, "ENOENT")) return;
+    throw error;
+  }
+  try {
+    (await Deno.connect({ transport: "unix", path })).close();
+  } catch {
+    return unlinkQuietly(path); // nobody answers: left by a service that was killed
+  }
+  throw new OpError("cannot_listen", `Cannot listen on ${path}: another service does`, {
+    hint: "op-dbus status tells about it",
+  });
+}
+
+function unlinkQuietly(path: string): void {
+  try {
+    unlinkAt(AT_FDCWD, path);
+  } catch (error) {
+    if (!isSysError(error, "ENOENT")) throw error;
+  }
+}
