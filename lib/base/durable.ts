@@ -16,6 +16,7 @@ import {
   unlinkAt,
   writeAll,
 } from "../../ffi/files.ts";
+import { isSysError } from "../../ffi/errno.ts";
 
 let counter = 0;
 
@@ -42,18 +43,54 @@ export function writeDurably(path: string, bytes: Uint8Array, mode = 0o644): voi
 
 /** {@link writeDurably} without the folder's fsync, for callers that batch it. */
 export function writeAtomically(path: string, bytes: Uint8Array, mode = 0o644): void {
-  const temporary = temporaryBeside(path);
-  const fd = open(temporary, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW, mode);
-  try {
-    try {
-      writeAll(fd, bytes);
-      fsync(fd, temporary);
-    } finally {
-      close(fd);
+  using file = new Replacement(path, mode);
+  writeAll(file.fd, bytes);
+  file.commit();
+}
+
+/** A file that is written beside the one it will replace. Dispose removes it until then. */
+export class Replacement implements Disposable {
+  /** Open for writing; closed by {@link commit} or dispose. */
+  readonly fd: number;
+  readonly #path: string;
+  readonly #temporary: string;
+  #open = true;
+  #done = false;
+
+  /** @throws {SysError} what open gave */
+  constructor(path: string, mode = 0o644) {
+    this.#path = path;
+    this.#temporary = temporaryBeside(path);
+    const flags = O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW;
+    this.fd = open(this.#temporary, flags, mode);
+  }
+
+  /**
+   * Makes it the file, durable in all but its name: that takes an fsync of the folder.
+   * @throws {SysError} what fsync, close or rename gave
+   */
+  commit(): void {
+    fsync(this.fd, this.#temporary);
+    this.#close();
+    rename(this.#temporary, this.#path);
+    this.#done = true;
+  }
+
+  #close(): void {
+    if (this.#open) {
+      this.#open = false;
+      close(this.fd);
     }
-    rename(temporary, path);
-  } catch (error) {
-    unlinkAt(AT_FDCWD, temporary);
-    throw error;
+  }
+
+  [Symbol.dispose](): void {
+    if (this.#done) return;
+    try {
+      this.#close();
+      unlinkAt(AT_FDCWD, this.#temporary);
+    } catch (error) {
+      // Why it was not finished is what the caller must hear, not what came of that.
+      if (!isSysError(error)) throw error;
+    }
   }
 }

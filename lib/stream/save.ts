@@ -1,21 +1,8 @@
 /** Writes a stream into a file, compressed or not: whole or not at all. */
 import { createHash } from "node:crypto";
 import { constants, createZstdCompress } from "node:zlib";
-import {
-  AT_FDCWD,
-  close,
-  fsync,
-  fsyncFolder,
-  O_CREAT,
-  O_EXCL,
-  O_NOFOLLOW,
-  O_WRONLY,
-  open,
-  rename,
-  unlinkAt,
-  writeAll,
-} from "../../ffi/files.ts";
-import { temporaryBeside } from "../base/durable.ts";
+import { fsyncFolder, writeAll } from "../../ffi/files.ts";
+import { Replacement } from "../base/durable.ts";
 import { packFolder, type PackOptions, type PackResult } from "./pack.ts";
 
 /** Level for packages: small, and still decoded at full speed (window 8 MiB). */
@@ -55,39 +42,27 @@ export async function saveStream(
   path: string,
   options: SaveOptions = {},
 ): Promise<SavedStream> {
-  const temporary = temporaryBeside(path);
-  const flags = O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW;
-  const fd = open(temporary, flags, options.mode ?? 0o644);
-  let opened = true;
-  try {
-    const hash = createHash("sha256");
-    let sizeBytes = 0, streamBytes = 0;
-    const counted = async function* () {
-      for await (const chunk of chunks) {
-        options.signal?.throwIfAborted();
-        yield chunk;
-        streamBytes += chunk.length;
-        options.progress?.(streamBytes);
-      }
-    };
-    const level = options.zstdLevel;
-    const output = level === undefined ? counted() : zstdFrame(counted(), level);
-    for await (const piece of output) {
-      writeAll(fd, piece);
-      hash.update(piece);
-      sizeBytes += piece.length;
+  using file = new Replacement(path, options.mode);
+  const hash = createHash("sha256");
+  let sizeBytes = 0, streamBytes = 0;
+  const counted = async function* () {
+    for await (const chunk of chunks) {
+      options.signal?.throwIfAborted();
+      yield chunk;
+      streamBytes += chunk.length;
+      options.progress?.(streamBytes);
     }
-    fsync(fd, temporary);
-    close(fd);
-    opened = false;
-    rename(temporary, path);
-    fsyncFolder(path.slice(0, path.lastIndexOf("/")) || "/");
-    return { sizeBytes, streamBytes, sha256: hash.digest("hex") };
-  } catch (error) {
-    if (opened) close(fd);
-    unlinkAt(AT_FDCWD, temporary);
-    throw error;
+  };
+  const level = options.zstdLevel;
+  const output = level === undefined ? counted() : zstdFrame(counted(), level);
+  for await (const piece of output) {
+    writeAll(file.fd, piece);
+    hash.update(piece);
+    sizeBytes += piece.length;
   }
+  file.commit();
+  fsyncFolder(path.slice(0, path.lastIndexOf("/")) || "/");
+  return { sizeBytes, streamBytes, sha256: hash.digest("hex") };
 }
 
 /**

@@ -108,7 +108,8 @@ export function chunksSource(
   return { name, replayable: false, open: () => new ChunkReader(chunks) };
 }
 
-class ChunkReader implements ByteReader {
+/** Reads chunks, of whatever size they come, in pieces of whatever size is asked for. */
+export class ChunkReader implements ByteReader {
   readonly #iterator: AsyncIterator<Uint8Array>;
   #rest: Uint8Array = new Uint8Array();
 

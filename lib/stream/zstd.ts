@@ -11,7 +11,7 @@ import { COMPRESSION, MAX_UNENCODED_BYTES } from "./format.ts";
 import { StreamError } from "./error.ts";
 import type { StreamLimits } from "./limits.ts";
 import { decodeLzoExtent } from "./lzo.ts";
-import type { ByteReader } from "./source.ts";
+import { type ByteReader, ChunkReader } from "./source.ts";
 import { FrameScanner, zstdFrameBytes } from "./zstd_frames.ts";
 
 /** Largest window that is decoded: 32 MiB; `zstd -19` uses 8 MiB. */
@@ -25,8 +25,7 @@ const MAX_FRAMES = 100_000;
 export class ZstdReader implements ByteReader {
   readonly #inner: ByteReader;
   readonly #limits: StreamLimits;
-  readonly #chunks: AsyncGenerator<Uint8Array>;
-  #rest: Uint8Array = new Uint8Array();
+  readonly #content: ChunkReader;
   /** Input that was read and belongs to no frame yet. */
   #ahead: Uint8Array = new Uint8Array();
   #bytesIn = 0;
@@ -36,40 +35,24 @@ export class ZstdReader implements ByteReader {
   constructor(inner: ByteReader, limits: StreamLimits) {
     this.#inner = inner;
     this.#limits = limits;
-    this.#chunks = this.#frames();
+    this.#content = new ChunkReader(this.#frames());
   }
 
   read(into: Uint8Array): number | Promise<number> {
-    return this.#rest.length > 0 ? this.#take(into) : this.#fetch(into);
-  }
-
-  #take(into: Uint8Array): number {
-    const piece = this.#rest.subarray(0, into.length);
-    into.set(piece);
-    this.#rest = this.#rest.subarray(piece.length);
-    return piece.length;
-  }
-
-  async #fetch(into: Uint8Array): Promise<number> {
-    while (this.#rest.length === 0) {
-      const next = await this.#chunks.next();
-      if (next.done) return 0;
-      this.#rest = next.value;
-      this.#bytesOut += next.value.length;
-      const { expansionRatio, expansionFreeBytes } = this.#limits;
-      if (this.#bytesOut > expansionFreeBytes + expansionRatio * this.#bytesIn) {
-        throw new StreamError(
-          "stream_limit",
-          `it expands more than ${expansionRatio} times`,
-          this.#bytesOut,
-        );
-      }
-    }
-    return this.#take(into);
+    return this.#content.read(into);
   }
 
   #damaged(why: string): StreamError {
     return new StreamError("stream_corrupt", `damaged zstd (${why})`, this.#bytesOut);
+  }
+
+  #count(bytes: number): void {
+    this.#bytesOut += bytes;
+    const { expansionRatio, expansionFreeBytes } = this.#limits;
+    if (this.#bytesOut > expansionFreeBytes + expansionRatio * this.#bytesIn) {
+      const what = `it expands more than ${expansionRatio} times`;
+      throw new StreamError("stream_limit", what, this.#bytesOut);
+    }
   }
 
   async #more(): Promise<boolean> {
@@ -95,8 +78,12 @@ export class ZstdReader implements ByteReader {
     });
     const pumped = this.#pump(decoder);
     try {
-      yield* decoder as AsyncIterable<Uint8Array>;
+      for await (const piece of decoder as AsyncIterable<Uint8Array>) {
+        this.#count(piece.length);
+        yield piece;
+      }
     } catch (error) {
+      if (error instanceof StreamError) throw error;
       // What the input itself failed with goes on; the rest is the decoder's verdict.
       if (this.#inputError !== undefined) throw this.#inputError;
       throw this.#damaged(error instanceof Error ? error.message : String(error));
@@ -136,7 +123,7 @@ export class ZstdReader implements ByteReader {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    await this.#chunks.return(undefined);
+    await this.#content[Symbol.asyncDispose]();
     await this.#inner[Symbol.asyncDispose]();
   }
 }
