@@ -1,4 +1,5 @@
 /** Plugins: a whole install beside `zstd -d | btrfs receive`, activation, listing. */
+import type { Arch } from "../release/build.ts";
 import { type Bench, type BenchContext, median, type Row, row } from "../bench_kit.ts";
 
 const PACKAGE_BYTES = 1024 * 1024;
@@ -30,13 +31,12 @@ async function onBtrfs<T>(scratch: string, body: (at: string) => Promise<T>): Pr
   }
 }
 
-/** The one-file program, as users start it: bundled once. */
+/** The program as users start it: the bundle of a release. */
 async function bundle(scratch: string): Promise<string[]> {
-  const main = new URL("../../main.ts", import.meta.url).pathname;
-  const out = `${scratch}/app.js`;
-  const external = ["x11", "usocket", "debug"].flatMap((name) => ["--external", name]);
-  await run(Deno.execPath(), "bundle", "-q", "--minify", ...external, "-o", out, main);
-  return [Deno.execPath(), "run", "--quiet", "-A", "--no-config", "--no-lock", out];
+  const { build, MAIN } = await import("../release/build.ts");
+  const { folder } = await build(`${scratch}/app`, Deno.build.arch as Arch);
+  const flags = ["run", "--quiet", "-A", "--no-config", "--no-lock", "--no-npm"];
+  return [Deno.execPath(), ...flags, `${folder}/${MAIN}`];
 }
 
 async function timed(body: () => unknown | Promise<unknown>): Promise<number> {
@@ -85,6 +85,7 @@ async function installRows({ scratch, note }: BenchContext): Promise<Row[]> {
   return await onBtrfs(scratch, async (at) => {
     await Deno.mkdir(`${scratch}/work`);
     await Deno.mkdir(`${at}/received`);
+    await Deno.mkdir(`${at}/checked`);
     const files = await packages(`${scratch}/work`, ROUNDS + 2);
     const { size } = await Deno.stat(files[0]!);
     note(`packages of ${size} bytes, ${FILES} files`);
@@ -92,22 +93,32 @@ async function installRows({ scratch, note }: BenchContext): Promise<Row[]> {
       run(program[0]!, ...program.slice(1), "--root", `${at}/root`, ...args);
     await op("init");
     await op("key", "trust", `${scratch}/work/key.pub`, "--yes");
-    const ours: number[] = [], theirs: number[] = [], start: number[] = [];
+    const ours: number[] = [], start: number[] = [];
+    const bare: number[] = [], checked: number[] = [];
     for (const [n, file] of files.entries()) {
-      const pipe = `zstd -dc '${file}' | btrfs receive -q '${at}/received'`;
-      const b = await timed(() => run("sh", "-c", pipe));
+      const pipe = (into: string) => `zstd -dc '${file}' | btrfs receive -q '${into}'`;
+      // What an install does beside receiving: signature before, durable after.
+      const whole = `minisign -Vqm '${file}' -p '${scratch}/work/key.pub' && ` +
+        `${pipe(`${at}/checked`)} && btrfs filesystem sync '${at}'`;
+      const b = await timed(() => run("sh", "-c", pipe(`${at}/received`)));
+      await run("sync", "-f", at);
+      const c = await timed(() => run("sh", "-c", whole));
       const a = await timed(() => op("plugin", "install", file, "--yes"));
       const s = await timed(() => op("version"));
       if (n < 2) continue;
       ours.push(a);
-      theirs.push(b);
       start.push(s);
+      bare.push(b);
+      checked.push(c);
     }
     const net = ours.map((ms, i) => ms - start[i]!);
-    const peer = { name: "zstd -d | btrfs receive", value: median(theirs) };
+    const alone = { name: "zstd -d | btrfs receive", value: median(bare) };
+    const alike = { name: "minisign -V, that pipe, a sync", value: median(checked) };
     return [
-      row("plugin-install/process", "ms", "lower", median(ours), peer),
-      row("plugin-install/above-start", "ms", "lower", median(net), peer),
+      row("plugin-install/process", "ms", "lower", median(ours), alone),
+      row("plugin-install/above-start", "ms", "lower", median(net), alone),
+      row("plugin-install/process-verified", "ms", "lower", median(ours), alike),
+      row("plugin-install/above-start-verified", "ms", "lower", median(net), alike),
     ];
   });
 }
