@@ -6,6 +6,7 @@
  * writes them as a page for people, with this machine and the date.
  */
 import { type Bench, type Row, verdict } from "./bench_kit.ts";
+import { withTarget } from "./bench_targets.ts";
 import { type Measured, measurementsPage } from "./bench_page.ts";
 
 const FOLDER = new URL("./bench/", import.meta.url);
@@ -58,7 +59,7 @@ async function runOne(bench: Bench): Promise<Omit<Measured, "bench">> {
   const scratch = await Deno.makeTempDir({ prefix: `op-dbus-bench-` });
   try {
     const note = (text: string) => console.error(`  ${text}`);
-    return { rows: await bench.run({ scratch, note }) };
+    return { rows: (await bench.run({ scratch, note })).map(withTarget) };
   } catch (error) {
     return { rows: [], problem: error instanceof Error ? error.message : String(error) };
   } finally {
