@@ -8,6 +8,7 @@ import { SysError } from "./errno.ts";
 import { close, pipe } from "./files.ts";
 import { IOW } from "./ioctl.ts";
 import { libraryCandidates } from "./library.ts";
+import { openWorkerLibc } from "./worker_libc.ts";
 import { sys } from "./libc.ts";
 
 const SEND_BYTES = 72;
@@ -51,7 +52,7 @@ interface SendMessage {
  * enough: it must not refer to anything outside of itself, and hold no named function
  * (esbuild's --keep-names would wrap it in a helper that is not there).
  */
-function sendWorker(): void {
+function sendWorker(open: typeof openWorkerLibc): void {
   const scope = self as unknown as {
     onmessage: (event: MessageEvent<SendMessage>) => void;
     postMessage: (errno: number) => void;
@@ -62,25 +63,18 @@ function sendWorker(): void {
       close: { parameters: ["i32"], result: "i32" },
       __errno_location: { parameters: [], result: "pointer" },
     } as const;
-    let libc: Deno.DynamicLibrary<typeof symbols> | null = null;
-    for (let i = 0; libc === null && i < data.libraries.length; i++) {
-      try {
-        libc = Deno.dlopen(data.libraries[i]!, symbols);
-      } catch {
-        continue; // the next folder; one of them gave the main thread its libc
-      }
-    }
+    const libc = open(data.libraries, symbols);
     if (libc === null) return scope.postMessage(38);
-    const where = libc.symbols.__errno_location();
+    const where = libc.__errno_location();
     const errno = new Int32Array(Deno.UnsafePointerView.getArrayBuffer(where!, 4));
     const args = new DataView(data.args.buffer);
     if (data.clones.length > 0) {
       const pointer = Deno.UnsafePointer.of(data.clones as BufferSource);
       args.setBigUint64(16, Deno.UnsafePointer.value(pointer), true);
     }
-    const result = libc.symbols.ioctl(data.fd, data.request, args);
+    const result = libc.ioctl(data.fd, data.request, args);
     const number = result < 0 ? errno[0]! : 0;
-    if (data.closeFd >= 0) libc.symbols.close(data.closeFd);
+    if (data.closeFd >= 0) libc.close(data.closeFd);
     scope.postMessage(number);
   };
 }
@@ -114,7 +108,7 @@ export function sendTo(
     clones: BigUint64Array.from(request.cloneIds),
     closeFd: closeOut ? outFd : -1,
   };
-  const text = `(${sendWorker.toString()})()`;
+  const text = `(${sendWorker.toString()})(${openWorkerLibc.toString()})`;
   const url = URL.createObjectURL(new Blob([text], { type: "text/javascript" }));
   return new Promise<void>((resolve, reject) => {
     const worker = new Worker(url, { type: "module" });

@@ -48,13 +48,8 @@ export function eachName(
   ) => void,
   path: BytePath = "",
 ): void {
-  if (sys.getdents64 === null) throw new SysError("getdents64", "", 38);
-  const raw = new Uint8Array(64 * 1024);
-  const view = new DataView(raw.buffer);
-  for (;;) {
-    const n = checkSize(sys.getdents64(fd, raw, BigInt(raw.length)), "getdents64", path);
-    if (n === 0) return;
-    for (let at = 0; at < n; at += view.getUint16(at + 16, true)) {
+  eachPiece(fd, path, (raw, view, bytes) => {
+    for (let at = 0; at < bytes; at += view.getUint16(at + 16, true)) {
       const start = at + 19;
       let end = start;
       while (raw[end] !== 0) end++;
@@ -62,6 +57,22 @@ export function eachName(
         (end === start + 1 || (end === start + 2 && raw[start + 1] === 0x2e));
       if (!dots) visit(raw, start, end - start, view, at);
     }
+  });
+}
+
+/** getdents64(2) until the folder's end: a buffer full of entries at a time. */
+function eachPiece(
+  fd: number,
+  path: BytePath,
+  visit: (raw: Uint8Array<ArrayBuffer>, view: DataView, bytes: number) => void,
+): void {
+  if (sys.getdents64 === null) throw new SysError("getdents64", "", 38);
+  const raw = new Uint8Array(64 * 1024);
+  const view = new DataView(raw.buffer);
+  for (;;) {
+    const n = checkSize(sys.getdents64(fd, raw, BigInt(raw.length)), "getdents64", path);
+    if (n === 0) return;
+    visit(raw, view, n);
   }
 }
 
@@ -77,21 +88,17 @@ export function listNames(
   fd: number,
   path: BytePath = "",
 ): { name: string; ino: bigint }[] {
-  if (sys.getdents64 === null) throw new SysError("getdents64", "", 38);
-  const raw = new Uint8Array(64 * 1024);
-  const view = new DataView(raw.buffer);
   const latin1 = new TextDecoder("latin1");
   const entries: { name: string; ino: bigint }[] = [];
-  for (;;) {
-    const n = checkSize(sys.getdents64(fd, raw, BigInt(raw.length)), "getdents64", path);
-    if (n === 0) return entries;
-    const text = latin1.decode(raw.subarray(0, n));
-    for (let at = 0; at < n; at += view.getUint16(at + 16, true)) {
+  eachPiece(fd, path, (raw, view, bytes) => {
+    const text = latin1.decode(raw.subarray(0, bytes));
+    for (let at = 0; at < bytes; at += view.getUint16(at + 16, true)) {
       const name = text.slice(at + 19, text.indexOf("\0", at + 19));
       if (name === "." || name === "..") continue;
-      entries.push({ ino: view.getBigUint64(at, true), name });
+      entries.push({ name, ino: view.getBigUint64(at, true) });
     }
-  }
+  });
+  return entries;
 }
 
 /** {@link listFd} of a path; does not follow a link in its last component. */

@@ -8,6 +8,7 @@
 import type { createHash } from "node:crypto";
 import { SysError } from "./errno.ts";
 import { libraryCandidates } from "./library.ts";
+import { openWorkerLibc } from "./worker_libc.ts";
 
 /** Bytes in flight at most; a power of two. */
 const RING_BYTES = 2 * 1024 * 1024;
@@ -43,20 +44,9 @@ const CALLS = {
 } as const;
 type Calls = Deno.DynamicLibrary<typeof CALLS>["symbols"];
 
-// The three functions that follow are the worker's program. They are turned into text:
+// The two functions that follow are the worker's program. They are turned into text:
 // they must not refer to anything outside of themselves, and hold no named function (see
 // btrfs_send.ts). Numbers stand for the constants above.
-
-function openCalls(libraries: readonly string[], symbols: typeof CALLS): Calls {
-  for (let i = 0; i < libraries.length; i++) {
-    try {
-      return Deno.dlopen(libraries[i]!, symbols).symbols;
-    } catch {
-      continue; // the next folder; one of them gave the main thread its libc
-    }
-  }
-  throw new Error("no libc");
-}
 
 /** Reads an open file into a hash and closes it; its length, or the errno negated. */
 function readInto(
@@ -87,7 +77,7 @@ function readInto(
 
 function hashWorker(
   newHash: typeof createHash,
-  open: typeof openCalls,
+  open: typeof openWorkerLibc,
   read: typeof readInto,
   symbols: typeof CALLS,
 ): void {
@@ -101,6 +91,7 @@ function hashWorker(
     const results = new Uint8Array(data.results), answers = new DataView(data.results);
     try {
       const calls = open(data.libraries, symbols);
+      if (calls === null) throw new Error("no libc");
       const chunk = new Uint8Array(256 * 1024), zeros = new Uint8Array(256 * 1024);
       const hashes = new Map<number, ReturnType<typeof createHash>>();
       Atomics.store(control, 2, 1);
@@ -186,7 +177,7 @@ export class HashWorker implements Disposable {
   /** Starts it; {@link ready} says when it takes work. */
   constructor() {
     const text = `import { createHash } from "node:crypto";
-      (${hashWorker.toString()})(createHash, ${openCalls.toString()},
+      (${hashWorker.toString()})(createHash, ${openWorkerLibc.toString()},
         ${readInto.toString()}, ${JSON.stringify(CALLS)})`;
     this.#url = URL.createObjectURL(new Blob([text], { type: "text/javascript" }));
     const worker = new Worker(this.#url, { type: "module" });

@@ -5,6 +5,7 @@ import { arch } from "./arch.ts";
 import type { sys } from "./libc.ts";
 import { LIBC_SYMBOLS } from "./libc_symbols.ts";
 import { libraryCandidates } from "./library.ts";
+import { openWorkerLibc } from "./worker_libc.ts";
 import {
   BATCH_FILES,
   bufferBytes,
@@ -16,6 +17,20 @@ import {
 
 /** Batches that each worker may be ahead. */
 const BATCHES_AHEAD = 4;
+
+/** What {@link fillBatch} calls, and where errno is. */
+const CALLS = [
+  ...[
+    "openat",
+    "close",
+    "preadv2",
+    "pread",
+    "lseek",
+    "posix_fadvise",
+    "syscall",
+  ] as const,
+  "__errno_location",
+] as const;
 
 const encoder = new TextEncoder();
 
@@ -44,7 +59,7 @@ export interface Filled {
 }
 
 /** The worker's program, as text; see {@link fillBatch} for what it may hold. */
-function readWorker(fill: typeof fillBatch): void {
+function readWorker(fill: typeof fillBatch, open: typeof openWorkerLibc): void {
   const scope = self as unknown as {
     onmessage: (event: MessageEvent<WorkerStart | Filled>) => void;
     postMessage: (filled: Filled, transfer: ArrayBuffer[]) => void;
@@ -55,14 +70,7 @@ function readWorker(fill: typeof fillBatch): void {
     if ("libraries" in data) {
       start = data;
       first = data.files.from;
-      for (let i = 0; libc === null && i < data.libraries.length; i++) {
-        try {
-          const { symbols } = Deno.dlopen(data.libraries[i]!, data.symbols);
-          libc = symbols as unknown as typeof sys;
-        } catch {
-          continue; // the next folder; one of them gave the main thread its libc
-        }
-      }
+      libc = open(data.libraries, data.symbols) as typeof sys | null;
       const where = libc?.__errno_location();
       if (where) {
         errnoView = new Int32Array(Deno.UnsafePointerView.getArrayBuffer(where, 4));
@@ -114,7 +122,8 @@ export class ReadingWorker {
    *   first {@link BATCH_FILES}
    */
   constructor(files: NumberedFiles, stripes: number) {
-    const text = `(${readWorker.toString()})(${fillBatch.toString()})`;
+    const text = `(${readWorker.toString()})(${fillBatch.toString()},
+      ${openWorkerLibc.toString()})`;
     this.#url = URL.createObjectURL(new Blob([text], { type: "text/javascript" }));
     this.#worker = new Worker(this.#url, { type: "module" });
     this.#worker.onmessage = ({ data }: MessageEvent<Filled>) => {
@@ -167,28 +176,9 @@ function workerStart(
   { suffix, ...files }: NumberedFiles,
   stripes: number,
 ): WorkerStart {
-  const {
-    openat,
-    close,
-    preadv2,
-    pread,
-    lseek,
-    posix_fadvise,
-    syscall,
-    __errno_location,
-  } = LIBC_SYMBOLS;
   return {
     libraries: libraryCandidates("libc.so.6"),
-    symbols: {
-      openat,
-      close,
-      preadv2,
-      pread,
-      lseek,
-      posix_fadvise,
-      syscall,
-      __errno_location,
-    },
+    symbols: Object.fromEntries(CALLS.map((name) => [name, LIBC_SYMBOLS[name]])),
     files,
     stripes,
     stripeFiles: BATCH_FILES,

@@ -129,13 +129,18 @@ export function isMet({ value, ratio }: Row, target: Target): boolean {
   return figure <= (target.most ?? Infinity) && figure >= (target.least ?? -Infinity);
 }
 
+/** A target in words: `at most 600`, `at least 3 ×`. */
+export function limitsText({ most, least, of }: Target): string {
+  const unit = of === "ratio" ? " ×" : "";
+  return [
+    most === undefined ? "" : `at most ${most}${unit}`,
+    least === undefined ? "" : `at least ${least}${unit}`,
+  ].filter(Boolean).join(", ");
+}
+
 /** `met (at most 600)`, or `MISSED (at least 3 × wanted): the reason`. */
 export function verdict(found: Row, target: Target): string {
-  const unit = target.of === "ratio" ? " ×" : "";
-  const limits = [
-    target.most === undefined ? [] : [`at most ${target.most}${unit}`],
-    target.least === undefined ? [] : [`at least ${target.least}${unit}`],
-  ].flat().join(", ");
+  const limits = limitsText(target);
   if (isMet(found, target)) return `met (${limits})`;
   return `MISSED (${limits} wanted)${target.why ? `: ${target.why}` : ""}`;
 }

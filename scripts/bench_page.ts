@@ -1,5 +1,5 @@
 /** The page of measurements: what `deno task bench --page` writes. */
-import { type Bench, isMet, type Row, type Target } from "./bench_kit.ts";
+import { type Bench, isMet, limitsText, type Row } from "./bench_kit.ts";
 import { commitOf } from "./release/build.ts";
 
 /** A bench and what it gave. */
@@ -55,29 +55,20 @@ async function machineText(): Promise<string> {
   ].join("\n");
 }
 
-function limits({ most, least, of }: Target): string {
-  const unit = of === "ratio" ? " ×" : "";
-  const parts = [
-    most === undefined ? "" : `at most ${most}${unit}`,
-    least === undefined ? "" : `at least ${least}${unit}`,
-  ];
-  return parts.filter(Boolean).join(", ");
-}
-
 const missText = (figure: (value: number) => string) => (row: Row): string => {
   const { target, ratio, value, unit, peer } = row;
   const found = target!.of === "ratio" && ratio !== null
     ? `${figure(ratio)} × ${peer}`
     : `${figure(value)} ${unit}`;
   const why = target!.why ? `. ${target!.why}` : "";
-  return `- \`${row.name}\`: ${found}, wanted ${limits(target!)}${why}`;
+  return `- \`${row.name}\`: ${found}, wanted ${limitsText(target!)}${why}`;
 };
 
 function table(rows: readonly Row[], figure: (value: number) => string): string {
   const lines = rows.map((row) => {
     const ratio = row.ratio === null ? "" : `${figure(row.ratio)} × ${row.peer}`;
     const wanted = row.target
-      ? `${limits(row.target)}: ${isMet(row, row.target) ? "met" : "**missed**"}`
+      ? `${limitsText(row.target)}: ${isMet(row, row.target) ? "met" : "**missed**"}`
       : "";
     return `| \`${row.name}\` | ${
       figure(row.value)

@@ -39,7 +39,7 @@ export type Comparison = (replica: Replica) => Promise<boolean>;
  * Compares tree digests; the one of what is here is computed at most once.
  *
  * @param wanted false: nobody wants to know
- * @returns throws {DifferenceError} where the contents differ; the other is removed then
+ * @returns what throws {DifferenceError} where the contents differ; the other is removed then
  */
 export function comparison(
   { name, path }: Pick<Found, "name" | "path">,

@@ -1,5 +1,5 @@
 /** JSON with one spelling per value, and its hash. */
-import { createHash } from "node:crypto";
+import { sha256Hex } from "../base/sha256.ts";
 import type { Json } from "../dbus/value.ts";
 
 /** JSON with sorted keys and no spaces. */
@@ -16,5 +16,5 @@ export function canonicalJson(value: Json): string {
 
 /** SHA-256 of the canonical form, lowercase hex. */
 export function hashJson(value: Json): string {
-  return createHash("sha256").update(canonicalJson(value)).digest("hex");
+  return sha256Hex(canonicalJson(value));
 }

@@ -2,7 +2,6 @@
  * `plugin create NAME --from-dbus SERVICE`: a plugin from what a service says of itself.
  * Made again, it keeps every edit by a person and reports what changed in the service.
  */
-import { createHash } from "node:crypto";
 import { createSubvolume } from "../../ffi/btrfs.ts";
 import { isSysError } from "../../ffi/errno.ts";
 import { O_DIRECTORY, O_RDONLY, open, withFd } from "../../ffi/files.ts";
@@ -11,6 +10,7 @@ import { writeDurably } from "../base/durable.ts";
 import { OpError } from "../base/errors.ts";
 import type { Layout } from "../base/layout.ts";
 import { makeFolders, requireRoot } from "../base/root.ts";
+import { sha256Hex } from "../base/sha256.ts";
 import type { Bus } from "../dbus/bus.ts";
 import { BusError } from "../dbus/bus_error.ts";
 import { introspect, walkObjects } from "../dbus/introspect.ts";
@@ -218,19 +218,15 @@ class Notes {
       : null;
   }
   isEdited(file: string, text: string): boolean {
-    return this.#hashes[file] !== sha256(text);
+    return this.#hashes[file] !== sha256Hex(text);
   }
   note(file: string, text: string): void {
-    this.#hashes[file] = sha256(text);
+    this.#hashes[file] = sha256Hex(text);
   }
   save(): void {
     const value = { files: this.#hashes, mapping: this.mapping };
     writeJson(`${this.folder}/${GENERATED}`, value, 0o644);
   }
-}
-
-function sha256(text: string): string {
-  return createHash("sha256").update(text).digest("hex");
 }
 
 /** Writes a file unless a person has edited it. */

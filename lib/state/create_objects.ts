@@ -7,6 +7,7 @@ import { BusError } from "../dbus/bus_error.ts";
 import { introspect } from "../dbus/introspect.ts";
 import { isOwnInterface, snakeCase } from "../plugin/mapping_generate.ts";
 import { type Block, block, splitBlocks } from "../plugin/mapping_write.ts";
+import { PATH_KEY } from "./kinds/collection_read.ts";
 import { type ManagedObjects, managedObjects, type Properties } from "./reader.ts";
 
 /** What collections are proposed for. */
@@ -26,7 +27,6 @@ export interface CollectionInput {
 const MAX_INTERFACES = 100;
 /** Properties that name an object, the best first; taken where each object has its own. */
 const NAMES = ["Name", "Id", "Identifier", "Interface", "UserName", "UUID", "Address"];
-const PATH_KEY = "object";
 
 /** The tables of all collections. */
 export async function proposeCollections(

@@ -16,8 +16,10 @@ import { unpackWithoutRunning } from "./executable.ts";
 const REPO = new URL("../../", import.meta.url).pathname;
 const TARGET = "aarch64";
 const CROSS = "/usr/aarch64-linux-gnu/lib";
-const LIBRARIES = ["libc.so.6", "libm.so.6", "libdl.so.2", "libpthread.so.0"];
-const MORE_LIBRARIES = ["librt.so.1", "libgcc_s.so.1", "libstdc++.so.6"];
+const LIBRARIES = [
+  ...["libc.so.6", "libm.so.6", "libdl.so.2", "libpthread.so.0", "librt.so.1"],
+  ...["libgcc_s.so.1", "libstdc++.so.6"],
+];
 /** One core of a Graviton 2, so that ONNX Runtime's look at the processor finds an Arm. */
 const CPUINFO = `processor\t: 0
 BogoMIPS\t: 50.00
@@ -40,7 +42,7 @@ async function placeIn(root: BareRoot): Promise<Run> {
   );
   const file = `${dist.path}/op-dbus-linux-${TARGET}`;
   const { runtime, main, flags } = await unpackWithoutRunning(file, `${root.path}/rt`);
-  for (const name of [...LIBRARIES, ...MORE_LIBRARIES]) {
+  for (const name of LIBRARIES) {
     await copyInto(root.path, `${CROSS}/${name}`, `/lib/aarch64-linux-gnu/${name}`);
   }
   const loader = "ld-linux-aarch64.so.1";

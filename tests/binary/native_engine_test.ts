@@ -11,7 +11,11 @@ Deno.test("the native engine leaves nothing in HOME and TMPDIR, and reports to n
   await using root = await plainRoot();
   const folder = `${root.scratch.path}/tiny`;
   await writeModelFolder(folder);
-  await root.json("model", "add", "tiny", folder);
+  // A worker that lacks a permission ends with a message, and the engine without it. Adding
+  // a model runs it several times, and the second run is the first on a thread of ours.
+  const quiet = (stderr: string) =>
+    assertEquals(stderr.match(/Uncaught|NotCapable/g), null, stderr);
+  quiet((await root.run(["model", "add", "tiny", folder])).stderr);
   const home = `${root.scratch.path}/home`, temporary = `${root.scratch.path}/tmp`;
   await Deno.mkdir(home);
   await Deno.mkdir(temporary);
@@ -20,8 +24,7 @@ Deno.test("the native engine leaves nothing in HOME and TMPDIR, and reports to n
   const args = ["embed", "some text", "--model", "tiny", "--device", "cpu"];
   const { code, stderr } = await root.run(args, { env });
   assertEquals(code, 0, stderr);
-  // A worker that lacks a permission ends with a message, and the engine without it.
-  assertEquals(stderr.match(/Uncaught|NotCapable/g), null, stderr);
+  quiet(stderr);
   assertEquals([...Deno.readDirSync(temporary)], []);
   const left = await sh("find", home, "-type", "f");
   assertEquals(left.split("\n").filter((path) => /microsoft|onnx/i.test(path)), []);

@@ -1,16 +1,12 @@
 /** Where a page's examples are run: what its reader is assumed to have. */
-import { buildIndex, readRepositoryFile } from "../../lib/plugin/index_build.ts";
-import { packPlugin } from "../../lib/plugin/pack.ts";
-import { writeReadmes } from "../../lib/plugin/readme_files.ts";
-import { signFile } from "../../lib/plugin/sign_file.ts";
-import { generateSecretKey, publicOf } from "../plugin/kit.ts";
+import { generateSecretKey, publicOf, serve, type TestServer } from "../plugin/kit.ts";
+import { filesOf, publishExamples } from "../plugin/repo_kit.ts";
 import { formatPublicKey } from "../../lib/plugin/minisign/format.ts";
 import { cliCommand, cliEnvironment } from "../support/cli.ts";
 import { sandboxHost } from "../support/sandbox_host.ts";
 import { sh } from "../support/scratch.ts";
 
 const REPO = new URL("../../", import.meta.url).pathname;
-const EXAMPLES = `${REPO}examples/op-dbus-plugins`;
 /** The repository that the pages name; the test serves one of its own instead. */
 const PUBLISHED = "https://plugins.example.org/";
 
@@ -54,41 +50,14 @@ export async function stageFor(page: string, folder: string): Promise<Stage> {
     folder,
     env,
     replace: (line) => line.replace(PUBLISHED, `${server.url} --allow-http`),
-    [Symbol.asyncDispose]: () => server.shutdown(),
+    [Symbol.asyncDispose]: () => server[Symbol.asyncDispose](),
   };
 }
 
 /** The example plugins as a repository; its key goes into example.pub. */
-async function serveExamples(folder: string) {
-  const place = `${folder}/published`;
-  await Deno.mkdir(place);
-  await Deno.copyFile(`${EXAMPLES}/repository.toml`, `${place}/repository.toml`);
+async function serveExamples(folder: string): Promise<TestServer> {
   const key = generateSecretKey();
-  for (const { name, isDirectory } of Deno.readDirSync(EXAMPLES)) {
-    if (!isDirectory) continue;
-    await Deno.mkdir(`${place}/${name}`);
-    const { path } = await packPlugin(`${EXAMPLES}/${name}`, {
-      output: `${place}/${name}`,
-    });
-    signFile(path, key);
-  }
-  const keys = { packageKeys: [publicOf(key)], signers: [key] };
-  writeReadmes(place, readRepositoryFile(place), await buildIndex(place, keys));
+  await publishExamples(`${folder}/published`, key);
   await Deno.writeTextFile(`${folder}/example.pub`, formatPublicKey(publicOf(key)));
-  const server = Deno.serve(
-    { hostname: "127.0.0.1", port: 0, onListen() {} },
-    (request) => answer(place, new URL(request.url).pathname),
-  );
-  return {
-    url: `http://127.0.0.1:${server.addr.port}/`,
-    shutdown: () => server.shutdown(),
-  };
-}
-
-async function answer(folder: string, path: string): Promise<Response> {
-  try {
-    return new Response(await Deno.readFile(folder + path));
-  } catch {
-    return new Response("not here\n", { status: 404 });
-  }
+  return serve(filesOf(`${folder}/published`));
 }

@@ -2,21 +2,19 @@
 import { assertEquals, assertIncludes, assertTrue } from "../support/assert.ts";
 import { btrfsScratch, platformTest, sh } from "../support/scratch.ts";
 import { parseIntrospection } from "../../lib/dbus/introspect.ts";
-import { buildIndex, readRepositoryFile } from "../../lib/plugin/index_build.ts";
 import { livePlugins } from "../../lib/plugin/installed.ts";
 import { verifyPlugin } from "../../lib/plugin/manage.ts";
 import { parseMapping } from "../../lib/plugin/mapping.ts";
-import { packPlugin } from "../../lib/plugin/pack.ts";
-import { writeReadmes } from "../../lib/plugin/readme_files.ts";
 import type { Host } from "../../lib/plugin/requirements.ts";
-import { signFile } from "../../lib/plugin/sign_file.ts";
 import { validatePlugin } from "../../lib/plugin/validate.ts";
-import { generateSecretKey, publicOf, serve } from "./kit.ts";
-import { filesOf, testHost } from "./repo_kit.ts";
-
-const EXAMPLES = new URL("../../examples/op-dbus-plugins", import.meta.url).pathname;
-const NAMES = [...Deno.readDirSync(EXAMPLES)].filter((entry) => entry.isDirectory)
-  .map((entry) => entry.name).sort();
+import { generateSecretKey, serve } from "./kit.ts";
+import {
+  EXAMPLE_NAMES as NAMES,
+  EXAMPLES,
+  filesOf,
+  publishExamples,
+  testHost,
+} from "./repo_kit.ts";
 
 Deno.test("every example is valid, without a warning", () => {
   for (
@@ -89,24 +87,11 @@ platformTest(
   async () => {
     await using scratch = await btrfsScratch(512);
     const folder = `${scratch.path}/repo`, root = `${scratch.path}/root`;
-    Deno.mkdirSync(folder);
     Deno.mkdirSync(root);
-    Deno.copyFileSync(`${EXAMPLES}/repository.toml`, `${folder}/repository.toml`);
     const key = generateSecretKey();
-    for (const name of NAMES) {
-      Deno.mkdirSync(`${folder}/${name}`);
-      const { path } = await packPlugin(`${EXAMPLES}/${name}`, {
-        output: `${folder}/${name}`,
-      });
-      signFile(path, key);
-    }
-    const built = await buildIndex(folder, {
-      packageKeys: [publicOf(key)],
-      signers: [key],
-    });
+    const { built, pages } = await publishExamples(folder, key);
     assertEquals(Object.keys(built.index.plugins), NAMES);
-    const written = writeReadmes(folder, readRepositoryFile(folder), built);
-    assertEquals(written.length, NAMES.length + 1);
+    assertEquals(pages.length, NAMES.length + 1);
     const readme = Deno.readTextFileSync(`${folder}/lxc/README.md`);
     assertIncludes(
       readme,

@@ -1,12 +1,13 @@
 /** A real repository of packed and signed plugins, and a host that installs from it. */
 import { Catalog } from "../../lib/plugin/catalog.ts";
-import { buildIndex } from "../../lib/plugin/index_build.ts";
+import { buildIndex, readRepositoryFile } from "../../lib/plugin/index_build.ts";
 import {
   type InstallContext,
   installPlugins,
   upgradePlugins,
 } from "../../lib/plugin/install.ts";
 import { packPlugin } from "../../lib/plugin/pack.ts";
+import { writeReadmes } from "../../lib/plugin/readme_files.ts";
 import { Repositories } from "../../lib/plugin/repositories.ts";
 import { updateRepository } from "../../lib/plugin/repository_update.ts";
 import { parseRequest } from "../../lib/plugin/request.ts";
@@ -80,6 +81,28 @@ export async function reindex({ folder, key }: TestRepository, now?: Date) {
     signers: [key],
     ...(now && { now }),
   });
+}
+
+/** The plugins that are shown in examples/. */
+export const EXAMPLES =
+  new URL("../../examples/op-dbus-plugins", import.meta.url).pathname;
+export const EXAMPLE_NAMES = [...Deno.readDirSync(EXAMPLES)]
+  .filter((entry) => entry.isDirectory).map((entry) => entry.name).sort();
+
+/** Packs, signs and indexes the examples, pages for people included. */
+export async function publishExamples(folder: string, key: SecretKey) {
+  Deno.mkdirSync(folder);
+  Deno.copyFileSync(`${EXAMPLES}/repository.toml`, `${folder}/repository.toml`);
+  for (const name of EXAMPLE_NAMES) {
+    Deno.mkdirSync(`${folder}/${name}`);
+    const { path } = await packPlugin(`${EXAMPLES}/${name}`, {
+      output: `${folder}/${name}`,
+    });
+    signFile(path, key);
+  }
+  const built = await reindex({ folder, key });
+  const pages = writeReadmes(folder, readRepositoryFile(folder), built);
+  return { built, pages };
 }
 
 /** The repository's files, for a server. */

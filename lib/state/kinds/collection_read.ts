@@ -10,7 +10,7 @@ export type Entry = { readonly [field: string]: Json };
 /** Where an entry's object path is kept; not a field. */
 export const OBJECT = "$object";
 /** The key of entries that only their object's path names. */
-const PATH_KEY = "object";
+export const PATH_KEY = "object";
 
 /** A collection's entries by name, or why they cannot be known. */
 export async function readEntries(
