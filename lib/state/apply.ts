@@ -13,6 +13,7 @@ import { writeCheckpoint } from "./checkpoint.ts";
 import { awaitConfirmation } from "./confirm.ts";
 import { type CurrentState, writeCurrent } from "./current.ts";
 import { execute, type Executor, undo, type UndoResult } from "./execute.ts";
+import { objectsLinger } from "./gone.ts";
 import { inverseOf } from "./inverse.ts";
 import { clearJournal, requireSettled, writeJournal } from "./journal.ts";
 import type { Change, Desired, Plan } from "./model.ts";
@@ -72,7 +73,7 @@ export interface ApplyResult {
 }
 
 /** How often what was changed is read again before it counts as not done. */
-const VERIFY_TRIES = 7;
+const VERIFY_TRIES = 6;
 const VERIFY_FIRST_WAIT_MS = 50;
 
 /**
@@ -274,8 +275,10 @@ class Run {
         throw await this.#failed(`cannot verify: ${error.message}`, error);
       }
       differing = now.changes.filter(({ id }) => ids.has(id));
-      if (differing.length === 0) return;
+      if (differing.length > 0) continue;
+      if (!(await objectsLinger(this.executor, this.chosen))) return;
     }
+    if (differing.length === 0) return; // an object that stays does no harm by itself
     const names = differing.map(({ id }) => id).join(", ");
     throw await this.#failed(`the calls succeeded, but this is not as wanted: ${names}`);
   }

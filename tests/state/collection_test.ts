@@ -114,6 +114,26 @@ Deno.test("two objects of one name: neither is guessed", async () => {
   assertEquals(signs(plan.changes), ["? lab.things.twin", "- lab.things.thing0"]);
 });
 
+Deno.test("a deletion is over when the object is gone, not only its entry", async () => {
+  await using lab = await startThings(thingsMapping(MANAGED));
+  const { $object: object } = (await lab.root.state("lab")).things.thing2;
+  // Four properties: it answers to one GetAll, and to another.
+  await lab.arm("DeleteThing", "linger:8");
+  await lab.root.apply({ lab: { things: { thing2: null } } });
+  await assertRejects(
+    () =>
+      lab.bus.call({
+        destination: SERVICE,
+        path: object,
+        interface: "org.freedesktop.DBus.Properties",
+        member: "GetAll",
+        signature: "s",
+        args: ["org.test.Thing"],
+      }),
+    OpError,
+  );
+});
+
 Deno.test("a deleted entry is made again exactly where the service tells all of it", async () => {
   await using lab = await startThings(thingsMapping(MANAGED));
   const before = await lab.root.state("lab");

@@ -1,7 +1,8 @@
 """A GDBus service with objects that are made and deleted, and an ObjectManager.
 
 Arm(method, mode) makes the next call of a method: fail, or type:SIGNATURE:TEXT (answers with
-a value that introspection does not promise, written as GLib writes it).
+a value that introspection does not promise, written as GLib writes it), or linger:N (of
+DeleteThing: its object answers until N of its properties were read).
 """
 import gi
 gi.require_version("Gio", "2.0")
@@ -26,7 +27,7 @@ THING = """<node><interface name="org.test.Thing">
 <property name="Size" type="u" access="read"/>
 <property name="Serial" type="t" access="read"/>
 </interface></node>"""
-things, armed, log, made, mood = {}, {}, [], [0], ["calm"]
+things, ghosts, armed, log, made, mood = {}, {}, {}, [], [0], ["calm"]
 bus = []
 
 
@@ -82,14 +83,24 @@ def call(connection, sender, path, interface, method, args, invocation):
         return invocation.return_value(GLib.Variant("(o)", (create(args[0], args[1]),)))
     elif method == "DeleteThing":
         for at in [at for at, thing in things.items() if thing["Name"] == args[0]]:
-            connection.unregister_object(things.pop(at)["id"])
+            ghost = things.pop(at)
+            if mode.startswith("linger:"):
+                ghosts[at] = dict(ghost, left=int(mode[7:]))
+            else:
+                connection.unregister_object(ghost["id"])
     elif method == "SetSize":
         things[path]["Size"] = args[0]
     invocation.return_value(None)
 
 
 def get(connection, sender, path, interface, name):
-    return variants(things[path])[name]
+    if path in things:
+        return variants(things[path])[name]
+    ghost = ghosts[path]
+    ghost["left"] -= 1
+    if ghost["left"] == 0:
+        GLib.idle_add(connection.unregister_object, ghost["id"])
+    return variants(ghost)[name]
 
 
 def acquired(connection, name):
