@@ -6,8 +6,10 @@
  * two places in between is the same vector twice.
  */
 import { fsync, syncfs } from "../../ffi/files.ts";
+import { syncfsLater } from "../../ffi/later.ts";
 import { fstatfs } from "../../ffi/stat.ts";
 import { asOpError } from "../base/errors.ts";
+import type { Steps } from "../base/slices.ts";
 import type { ModelIdentity } from "../embed/embedder.ts";
 import { type Codec, CODECS } from "./codec.ts";
 import { roomName } from "./key.ts";
@@ -51,8 +53,9 @@ const GROWTH = 3;
 /** A pack with more than this share of deleted records is written anew. */
 const DELETED_SHARE = 0.25;
 /** Loose files removed while the gate is closed. */
-const REMOVE_BATCH = 4000;
-const ABORT_CHECK = 256;
+const REMOVE_BATCH = 100;
+/** Loose files, and records of packs, that one step copies. */
+const STEP_FILES = 32, STEP_RECORDS = 256;
 const LOOSE_ROW = "SELECT model, hits, accessed_ms AS used FROM entries WHERE key = ?";
 
 /** One model in one codec: what shares a pack. */
@@ -65,19 +68,21 @@ interface Group {
 }
 
 /**
- * Compacts.
+ * Compacts. Between two steps the cache may be used as at any other time.
  *
- * @throws {LockedError} when another process compacts, cleans or clears
+ * @throws {LockedError} when another process, or other steps, compact, clean or clear
  */
-export function compact(
+export function* compact(
   store: Store,
   folder: string,
   options: CompactOptions = {},
-): CompactReport {
+): Steps<CompactReport> {
   using _lock = lockPacks(folder);
   try {
+    yield* written(store, options);
     const before = availableBytes(store);
-    const report = new Compaction(store, options).run();
+    const report = yield* new Compaction(store, options).run();
+    yield* written(store, options);
     const freedBytes = availableBytes(store) - before;
     store.index.count(FREED, freedBytes);
     return { ...report, freedBytes };
@@ -85,6 +90,12 @@ export function compact(
     if (options.signal?.aborted) throw error;
     throw asOpError(error, "Cannot compact the cache");
   }
+}
+
+/** Before a call that waits for the disk: it finds nothing left to wait for. */
+function* written({ loose }: Store, { signal }: CompactOptions): Steps<void> {
+  yield () => syncfsLater(loose.folderFd);
+  signal?.throwIfAborted();
 }
 
 /** Of the file system, once what is being written has its place. */
@@ -133,16 +144,20 @@ class Compaction {
     loose.removeTemporaries(temporaries);
   }
 
-  run(): Omit<CompactReport, "freedBytes"> {
+  *run(): Steps<Omit<CompactReport, "freedBytes">> {
     const { packs } = this.store;
     const before = packs.all();
     try {
-      const total = this.#packLoose();
+      const total = yield* this.#packLoose();
       this.#chooseSources();
-      for (const group of this.#groups.values()) this.#merge(group);
-      const written = [...this.#groups.values()].filter((group) => this.#publish(group));
-      this.#switch(before, written);
-      this.#removePacked();
+      for (const group of this.#groups.values()) yield* this.#merge(group);
+      yield* written(this.store, this.options);
+      const full: Group[] = [];
+      for (const group of this.#groups.values()) {
+        if (yield* this.#publish(group)) full.push(group);
+      }
+      this.#switch(before, full);
+      yield* this.#removePacked();
       return {
         packed: this.#inodes.size,
         merged: this.#merged,
@@ -156,15 +171,20 @@ class Compaction {
     }
   }
 
+  *#step(): Steps<void> {
+    yield;
+    this.options.signal?.throwIfAborted();
+  }
+
   /** Streams every loose vector whose model is known into its group's new pack. */
-  #packLoose(): number {
+  *#packLoose(): Steps<number> {
     const { loose, index } = this.store;
     const entries = loose.entries();
     const key = new Uint8Array(32);
     let done = 0;
     for (const { key: hex, inode } of entries) {
-      if (done++ % ABORT_CHECK === 0) {
-        this.options.signal?.throwIfAborted();
+      if (done++ % STEP_FILES === 0) {
+        yield* this.#step();
         this.options.progress?.(done, entries.length);
       }
       key.setFromHex(hex);
@@ -233,12 +253,12 @@ class Compaction {
     }
   }
 
-  #merge({ writer, sources }: Group): void {
+  *#merge({ writer, sources }: Group): Steps<void> {
     for (const pack of sources) {
       const better = this.#betterThan(pack);
       const uses = new UsesSnapshot(this.store.loose.folderFd, pack.number, pack.count);
       for (let record = 0; record < pack.count; record++) {
-        if (record % ABORT_CHECK === 0) this.options.signal?.throwIfAborted();
+        if (record % STEP_RECORDS === 0) yield* this.#step();
         const live = !pack.isDeleted(record) && pack.isSound(record) &&
           !this.#replaced(pack, record, better);
         if (!live) this.#dropped++;
@@ -272,9 +292,9 @@ class Compaction {
   }
 
   /** False where the group came to nothing: everything in its sources was dropped. */
-  #publish(group: Group): boolean {
+  *#publish(group: Group): Steps<boolean> {
     if (group.writer.count === 0) return false;
-    group.writer.publish();
+    yield* group.writer.publish();
     return true;
   }
 
@@ -290,10 +310,11 @@ class Compaction {
   }
 
   /** Removes the loose files that are in packs now, but those that were replaced since. */
-  #removePacked(): void {
+  *#removePacked(): Steps<void> {
     const { loose, packs } = this.store;
     const packed = [...this.#inodes];
     for (let from = 0; from < packed.length; from += REMOVE_BATCH) {
+      yield; // whoever stops now leaves the same vectors twice: the next one removes them
       this.store.removing(() => {
         // Asking for each file takes a third of the time that removing it takes.
         const isSame = packs.replacements === this.#replacements;

@@ -7,6 +7,7 @@ import { type ArenaReport, reportArenas } from "./arena_report.ts";
 import { warm, warmArena, type WarmOptions, type WarmReport } from "./warm.ts";
 import { asOpError, InputError, LockedError } from "../base/errors.ts";
 import type { Embedder, ModelIdentity } from "../embed/embedder.ts";
+import { atOnce, type Steps } from "../base/slices.ts";
 import { DEFAULT_ARENA_BYTES } from "./arena.ts";
 import { type ModelRemoval, removeModelVectors, sampleTexts } from "./by_model.ts";
 import {
@@ -28,6 +29,7 @@ import { lockPacks, makePackLock } from "./pack_lock.ts";
 import { PackSet } from "./pack_set.ts";
 import { type Match, search } from "./search.ts";
 import { type CacheStats, stats } from "./stats.ts";
+import { type LiveStats, liveStats } from "./live_stats.ts";
 import { REBUILT, Store } from "./store.ts";
 import { needsRebuild, type RebuildReport, setIndexAside } from "./rebuild.ts";
 import {
@@ -195,18 +197,23 @@ export class EmbeddingCache implements Disposable {
     return { key, vector, codec: codec.name, sizeBytes: payloadBytes };
   }
 
+  /** {@link searching} at once. */
+  search(...asked: Parameters<EmbeddingCache["searching"]>): Match[] {
+    return atOnce(this.searching(...asked));
+  }
+
   /**
    * The k entries nearest to a vector, exact, best first.
    *
    * @param options `byHand`: without SIMD, for comparison
    */
-  search(
+  searching(
     query: Float32Array,
     k: number,
     identity: ModelIdentity,
     signal?: AbortSignal,
     options: { readonly byHand?: boolean } = {},
-  ): Match[] {
+  ): Steps<Match[]> {
     this.#checkOpen();
     const room = this.store.room(identity);
     return search(this.store, room, query, k, { ...options, ...(signal && { signal }) });
@@ -219,13 +226,8 @@ export class EmbeddingCache implements Disposable {
     return warm(this.store, options);
   }
 
-  /**
-   * Takes the most recently used vectors of a model into this process's memory.
-   *
-   * @param limit most entries
-   * @returns how many were taken in
-   */
-  warmArena(identity: ModelIdentity, limit: number): number {
+  /** Takes the last used vectors of a model into this process's memory; how many. */
+  warmArena(identity: ModelIdentity, limit: number): Steps<number> {
     this.#checkOpen();
     return warmArena(this.store, this.store.room(identity), limit);
   }
@@ -233,8 +235,7 @@ export class EmbeddingCache implements Disposable {
   /** Looks every vector in a model's memory up once; returns how many there were. */
   lookUpArena(identity: ModelIdentity): number {
     const texts = this.store.room(identity).arena?.texts() ?? [];
-    for (const text of texts) this.peek(text, identity);
-    return texts.length;
+    return texts.filter((text) => this.peek(text, identity)).length;
   }
 
   /** Where the memory for hot vectors is, and which node answered how many hits. */
@@ -248,6 +249,12 @@ export class EmbeddingCache implements Disposable {
     this.#checkOpen();
     this.flush();
     return stats(this.store);
+  }
+
+  /** What a service shows all the time; the index is not read for it. */
+  live(): LiveStats {
+    this.#checkOpen();
+    return liveStats(this.store);
   }
 
   /** Gives every vector on the disk a row; for an index that was made anew. */
@@ -311,20 +318,24 @@ export class EmbeddingCache implements Disposable {
    * @throws {LockedError} when another process compacts, cleans or clears
    */
   compact(options: CompactOptions = {}): CompactReport {
+    return atOnce(this.#compacting(options));
+  }
+
+  #compacting(options: CompactOptions): Steps<CompactReport> {
     this.#checkOpen();
     this.flush(); // gives rows to entries that have none
     return compact(this.store, this.folder, options);
   }
 
   /** Compacts when there are more loose files than this; null when there was no need. */
-  compactIfDue(
+  *compactingIfDue(
     options: CompactOptions = {},
     thresholdFiles = COMPACT_THRESHOLD_FILES,
-  ): CompactReport | null {
+  ): Steps<CompactReport | null> {
     this.#checkOpen();
     if (this.store.loose.entries().length < thresholdFiles) return null;
     try {
-      return this.compact(options);
+      return yield* this.#compacting(options);
     } catch (error) {
       if (error instanceof LockedError) return null; // somebody is at it already
       throw error;

@@ -16,6 +16,7 @@ import {
   unlinkAt,
   writeAll,
 } from "../../ffi/files.ts";
+import type { Steps } from "../base/slices.ts";
 import type { ModelIdentity } from "../embed/embedder.ts";
 import type { Codec } from "./codec.ts";
 import { idxName, packName } from "./pack.ts";
@@ -41,6 +42,8 @@ export const PACK_TEMPORARY = ".tmp-pack-";
 const BUFFER_BYTES = 4 * 1024 * 1024;
 const KEY_BUFFER_BYTES = KEY_BYTES * 8192;
 const FIRST_KEYS = 4096;
+/** Records that are entered into the table in one step. */
+const STEP_RECORDS = 16_384;
 const UNUSED: Uses = { hits: 0, usedMs: 0 };
 
 /** A pack under construction. Not published until {@link publish}. */
@@ -154,7 +157,7 @@ export class PackWriter implements Disposable {
    *
    * @throws {RangeError} where the model's identity does not fit a pack's header
    */
-  publish(): void {
+  *publish(): Steps<void> {
     const { codec, dimensions, identity } = this;
     const header = packHeader(
       codec,
@@ -168,7 +171,7 @@ export class PackWriter implements Disposable {
     pwriteAll(this.#fd, header, 0);
     fsync(this.#fd, packName(this.number));
     const view = new DataView(header.buffer);
-    this.#writeIdx(view.getUint32(8, true), view.getUint32(36, true));
+    yield* this.#writeIdx(view.getUint32(8, true), view.getUint32(36, true));
     this.#closeFiles();
     this.#writeUses();
     const { folderFd, number } = this;
@@ -179,10 +182,11 @@ export class PackWriter implements Disposable {
     this.#published = true;
   }
 
-  #writeIdx(version: number, crc: number): void {
+  *#writeIdx(version: number, crc: number): Steps<void> {
     const count = this.#count, bits = recordBitsOf(count);
     const slots = new Uint32Array(slotsOf(count));
     for (let record = 0; record < count; record++) {
+      if (record % STEP_RECORDS === 0) yield;
       enter(slots, this.#keyStarts.subarray(record * 2, record * 2 + 2), record, bits);
     }
     this.#drainKeys();

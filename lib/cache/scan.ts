@@ -1,5 +1,6 @@
 /** Looking at every vector of a model, packs first, with memory bounded. */
 import { MADV_RANDOM, MADV_SEQUENTIAL } from "../../ffi/memory.ts";
+import type { Steps } from "../base/slices.ts";
 import { Kernel, KERNEL_BLOCK } from "./kernel.ts";
 import type { Pack } from "./pack.ts";
 import type { TopK } from "./search.ts";
@@ -17,7 +18,8 @@ export interface Scan {
   readonly byHand?: boolean;
 }
 
-const ABORT_CHECK = 4096;
+/** Records that are looked at one by one, and loose files, in one step. */
+const STEP_RECORDS = 4096, STEP_FILES = 64;
 
 /** Scalar product. */
 export function dot(a: Float32Array, b: Float32Array): number {
@@ -31,26 +33,33 @@ function cosine(scan: Scan, vector: Float32Array): number {
   return norm > 0 ? dot(vector, scan.query) / (norm * scan.queryNorm) : -Infinity;
 }
 
-/** Streams over the packs of the model. */
-export function scanPacks(scan: Scan): void {
+/** Streams over the packs of the model. @param seen those that were; they are passed over */
+export function* scanPacks(scan: Scan, seen: Set<Pack>): Steps<void> {
   const { packs } = scan.store;
   packs.refresh();
   for (const pack of packs.of(scan.room.name)) {
+    if (seen.has(pack)) continue;
+    seen.add(pack);
     pack.mapping.advise(MADV_SEQUENTIAL);
     try {
-      scanPack(scan, pack);
+      yield* scanPack(scan, pack);
     } finally {
       pack.mapping.advise(MADV_RANDOM);
     }
   }
 }
 
-function scanPack(scan: Scan, pack: Pack): void {
-  if (scan.byHand !== true && fitsKernel(pack)) return scanBySimd(scan, pack);
+function* scanPack(scan: Scan, pack: Pack): Steps<void> {
+  if (scan.byHand !== true && fitsKernel(pack)) return yield* scanBySimd(scan, pack);
   for (let record = 0; record < pack.count; record++) {
-    if (record % ABORT_CHECK === 0) scan.signal?.throwIfAborted();
+    if (record % STEP_RECORDS === 0) yield* step(scan);
     consider(scan, pack, record);
   }
+}
+
+function* step({ signal }: Scan): Steps<void> {
+  yield;
+  signal?.throwIfAborted();
 }
 
 /** Codecs whose numbers the kernel can read where they lie; by id, their first byte. */
@@ -65,7 +74,7 @@ const KERNEL_ERROR = 1e-4;
 /** Records are copied to the kernel's memory so many bytes at a time: they stay in L2. */
 const CHUNK_BYTES = 256 * 1024;
 
-function scanBySimd(scan: Scan, pack: Pack): void {
+function* scanBySimd(scan: Scan, pack: Pack): Steps<void> {
   const { codec, dimensions, recordBytes, keyBytes } = pack.header;
   const perChunk = Math.max(1, Math.floor(CHUNK_BYTES / recordBytes));
   const simd = Kernel.create();
@@ -75,7 +84,7 @@ function scanBySimd(scan: Scan, pack: Pack): void {
   simd.floats.set(scan.query, 0);
   const numbers = source + keyBytes + NUMBERS_AT[codec.id]!;
   for (let from = 0; from < pack.count; from += perChunk) {
-    scan.signal?.throwIfAborted();
+    yield* step(scan);
     const count = Math.min(perChunk, pack.count - from);
     const begin = pack.offset(from);
     simd.bytes.set(pack.bytes.subarray(begin, begin + count * recordBytes), source);
@@ -112,7 +121,7 @@ function offer(scan: Scan, pack: Pack, record: number, score: number): void {
 }
 
 /** The loose files of the model. */
-export function scanLoose(scan: Scan): void {
+export function* scanLoose(scan: Scan): Steps<void> {
   const { store, room, best } = scan;
   const { dimensions } = room.identity;
   const vector = new Float32Array(dimensions);
@@ -120,7 +129,7 @@ export function scanLoose(scan: Scan): void {
   if (model === null) return;
   let seen = 0;
   for (const key of store.loose.keys()) {
-    if (++seen % ABORT_CHECK === 0) scan.signal?.throwIfAborted();
+    if (++seen % STEP_FILES === 0) yield* step(scan);
     if (!store.index.isOf(key, model)) continue;
     // A damaged file is no match; verify names it, the next use heals it.
     if (store.loose.read(key, dimensions, vector, 0).state !== "found") continue;

@@ -1,6 +1,8 @@
 /** Exact nearest neighbours: every vector of the model is looked at. */
 import { InputError, OpError } from "../base/errors.ts";
+import type { Steps } from "../base/slices.ts";
 import { KEY_BYTES } from "./key.ts";
+import type { Pack } from "./pack.ts";
 import { dot, type Scan, scanLoose, scanPacks } from "./scan.ts";
 import type { ModelRoom, Store } from "./store.ts";
 
@@ -92,17 +94,18 @@ export class TopK {
 }
 
 /**
- * The k entries of a model nearest to a vector, by cosine.
+ * The k entries of a model nearest to a vector, by cosine. Entries may come, go and move
+ * into packs between two steps: those that stay are found.
  *
  * @throws {InputError} a query of other dimensions, without a direction, or a bad k
  */
-export function search(
+export function* search(
   store: Store,
   room: ModelRoom,
   query: Float32Array,
   k: number,
   options: Pick<Scan, "signal" | "byHand"> = {},
-): Match[] {
+): Steps<Match[]> {
   const { dimensions } = room.identity;
   const queryNorm = Math.sqrt(dot(query, query));
   if (query.length !== dimensions || !(queryNorm > 0) || !Number.isFinite(queryNorm)) {
@@ -113,8 +116,10 @@ export function search(
   }
   const best = new TopK(k);
   const scan = { store, room, query, queryNorm, best, ...options };
-  scanPacks(scan);
-  scanLoose(scan);
+  const seen = new Set<Pack>();
+  yield* scanPacks(scan, seen);
+  yield* scanLoose(scan);
+  yield* scanPacks(scan, seen); // what was loose and has moved into a pack meanwhile
   return best.take().map(({ key, score }) => ({ key, score, text: textOf(store, key) }));
 }
 

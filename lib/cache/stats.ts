@@ -90,7 +90,8 @@ export function stats(store: Store, nowMs = Date.now()): CacheStats {
   };
 }
 
-function share(pack: Pack): PackShare {
+/** A pack's numbers. */
+export function share(pack: Pack): PackShare {
   const mappings = [pack.mapping, pack.idxMapping];
   return {
     number: pack.number,

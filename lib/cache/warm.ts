@@ -2,6 +2,7 @@
 import { MADV_POPULATE_READ, MADV_WILLNEED, PAGE_BYTES } from "../../ffi/memory.ts";
 import { isSysError } from "../../ffi/errno.ts";
 import { InputError } from "../base/errors.ts";
+import type { Steps } from "../base/slices.ts";
 import { ARENA_TEXT_LIMIT } from "./arena.ts";
 import { TEXT_LIMIT } from "./index.ts";
 import type { Pack } from "./pack.ts";
@@ -133,26 +134,84 @@ function populate(mapping: Pack["mapping"], offset: number, length: number): voi
   }
 }
 
-/** Takes the vectors of the last used texts into a model's arena. */
-export function warmArena(store: Store, room: ModelRoom, limit: number): number {
+/** An entry that was used not long ago. */
+interface Recent {
+  readonly usedMs: number;
+  readonly key: string;
+  /** Where it is packed; null for a loose one. */
+  readonly packed: Candidate | null;
+}
+
+/** Records that are looked at in one step, and entries that are taken in. */
+const STEP_RECORDS = 65_536, STEP_ENTRIES = 8;
+const MINUTE_MS = 60_000;
+const TEXT_OF = "SELECT text FROM entries WHERE key = ?";
+const USED = "SELECT accessed_ms AS ms FROM entries WHERE key = ? AND model = ?";
+
+/** Takes the vectors of the last used texts into a model's arena; how many there were. */
+export function* warmArena(store: Store, room: ModelRoom, limit: number): Steps<number> {
   const { arena } = room;
-  const model = store.index.modelId(room.identity);
-  if (!arena || model === null) return 0;
+  if (!arena) return 0;
+  const wanted = yield* mostRecent(store, room, Math.min(limit, arena.capacity));
   const vector = new Float32Array(room.identity.dimensions);
-  // A text that was cut is not the text that the vector belongs to.
-  const sql = `SELECT key, text FROM entries
-    WHERE model = ? AND length(text) < ? ORDER BY accessed_ms DESC LIMIT ?`;
   const longest = Math.min(TEXT_LIMIT, ARENA_TEXT_LIMIT);
   let taken = 0;
-  for (
-    const row of store.index.all(sql, model, longest, Math.min(limit, arena.capacity))
-  ) {
-    const text = String(row.text), key = room.keys.of(text);
-    if (key !== (row.key as Uint8Array).toHex()) continue;
-    const found = store.lookup(room, key, vector, 0);
-    if (found !== "pack" && found !== "loose") continue;
+  for (const [at, { key, packed }] of wanted.entries()) {
+    if (at % STEP_ENTRIES === 0) yield;
+    const row = store.index.get(TEXT_OF, Uint8Array.fromHex(key));
+    const text = typeof row?.text === "string" ? row.text : null;
+    // A text that was cut is not the text that the vector belongs to.
+    if (text === null || text.length >= longest || room.keys.of(text) !== key) continue;
+    const found = packed
+      ? packed.pack.read(packed.record, vector, 0)
+      : store.loose.read(key, vector.length, vector, 0).state === "found";
+    if (!found || arena.has(text)) continue;
     store.admit(room, text, key, vector, 0);
     taken++;
   }
   return taken;
+}
+
+/** The entries of a model that were used last, by their minute. */
+function* mostRecent(store: Store, room: ModelRoom, limit: number): Steps<Recent[]> {
+  store.packs.refresh();
+  const nowMs = Date.now(), byMinute = new Map<number, number>();
+  const recent: Recent[] = [];
+  const model = store.index.modelId(room.identity);
+  for (const [at, key] of (model === null ? [] : store.loose.keys()).entries()) {
+    if (at % STEP_ENTRIES === 0) yield;
+    const row = store.index.get(USED, Uint8Array.fromHex(key), model);
+    if (row) recent.push({ usedMs: Number(row.ms), key, packed: null });
+  }
+  const packs = store.packs.of(room.name);
+  const uses = packs.map(({ number, count }) =>
+    new UsesSnapshot(store.loose.folderFd, number, count)
+  );
+  // First how many there are of each minute, then those of the last minutes alone.
+  for (const [i, pack] of packs.entries()) {
+    for (let record = 0; record < pack.count; record++) {
+      if (record % STEP_RECORDS === 0) yield;
+      if (pack.isDeleted(record)) continue;
+      const minute = Math.floor(uses[i]!.of(record, nowMs).usedMs / MINUTE_MS);
+      byMinute.set(minute, (byMinute.get(minute) ?? 0) + 1);
+    }
+  }
+  let sinceMs = Infinity, left = limit;
+  for (const [minute, count] of [...byMinute].sort(([a], [b]) => b - a)) {
+    if (left <= 0) break;
+    sinceMs = minute * MINUTE_MS;
+    left -= count;
+  }
+  let ofTheFirstMinute = 0;
+  for (const [i, pack] of packs.entries()) {
+    for (let record = 0; record < pack.count; record++) {
+      if (record % STEP_RECORDS === 0) yield;
+      const { usedMs } = uses[i]!.of(record, nowMs);
+      if (usedMs < sinceMs || pack.isDeleted(record)) continue;
+      // That may be the minute of a million.
+      if (usedMs === sinceMs && ++ofTheFirstMinute > limit) continue;
+      recent.push({ usedMs, key: pack.key(record).toHex(), packed: { pack, record } });
+    }
+  }
+  return recent.sort((a, b) => b.usedMs - a.usedMs).slice(0, limit);
 }

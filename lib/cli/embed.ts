@@ -1,5 +1,6 @@
 /** op-dbus embed */
 import { InputError } from "../base/errors.ts";
+import { atOnce } from "../base/slices.ts";
 import type { EmbeddingCache } from "../cache/embedding_cache.ts";
 import type { Context } from "./context.ts";
 import { command } from "./command.ts";
@@ -107,10 +108,8 @@ function compactWhenDue(
   const threshold = config.get("cache.compact_threshold");
   const bar = progressBar(out, "Compacting", 0, "vectors");
   try {
-    const report = cache.compactIfDue(
-      { signal, progress: (done, total) => bar.update(done, total) },
-      threshold,
-    );
+    const progress = (done: number, total: number) => bar.update(done, total);
+    const report = atOnce(cache.compactingIfDue({ signal, progress }, threshold));
     if (report) out.note(`${report.packed} vectors moved into a pack`);
   } finally {
     bar.stop();

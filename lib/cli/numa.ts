@@ -1,4 +1,5 @@
 /** op-dbus numa */
+import { atOnce } from "../base/slices.ts";
 import { command, group } from "./command.ts";
 import type { Context } from "./context.ts";
 import { openCache } from "./open_cache.ts";
@@ -74,7 +75,7 @@ const stats = command<Pick<EmbedderFlags, "model">>({
     const cache = await openCache(context);
     const identity = await storedIdentity(context, flags);
     const placement = await chosen(context);
-    const taken = cache.warmArena(identity, SAMPLE_VECTORS);
+    const taken = atOnce(cache.warmArena(identity, SAMPLE_VECTORS));
     const looked = cache.lookUpArena(identity);
     const [arena] = cache.arenas();
     const counters = numaCounters();

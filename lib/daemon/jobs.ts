@@ -5,6 +5,7 @@ import { InputError } from "../base/errors.ts";
 import type { Layout } from "../base/layout.ts";
 import type { Recorder } from "../base/recorder.ts";
 import { rootKind } from "../base/root.ts";
+import { inSlices } from "../base/slices.ts";
 import { parseDuration } from "../base/units.ts";
 import type { Created } from "../snapshot/create.ts";
 import type { Policy } from "../snapshot/policy.ts";
@@ -33,8 +34,9 @@ export function jobsOf(context: JobContext): Job[] {
     {
       name: "compact",
       everyMs: COMPACT_EVERY_MS,
-      run: (signal) => {
-        cache.compactIfDue({ signal }, config.get("cache.compact_threshold"));
+      run: async (signal) => {
+        const threshold = config.get("cache.compact_threshold");
+        await inSlices(cache.compactingIfDue({ signal }, threshold));
       },
     },
   ];

@@ -87,7 +87,7 @@ export class Overview implements Disposable {
   async #look() {
     const { layout, config, cache, service, server, scheduler } = this.parts;
     const { tier } = service;
-    const stats = cache.stats();
+    const stats = cache.live();
     const { layers } = service.metrics;
     return {
       version: VERSION,
@@ -137,7 +137,7 @@ export class Overview implements Disposable {
   }
 
   #cacheMetrics(): string {
-    const stats = this.parts.cache.stats(), packs = packBytes(stats.packs);
+    const stats = this.parts.cache.live(), packs = packBytes(stats.packs);
     const ratio = packs.bytes === 0 ? null : packs.resident_bytes / packs.bytes;
     return gauges([
       ["opdbus_cache_entries", "Vectors on disk", stats.entries],
@@ -153,7 +153,7 @@ export class Overview implements Disposable {
       [
         "opdbus_filesystem_available_bytes",
         "Free space under the root",
-        stats.fileSystem.availableBytes,
+        stats.availableBytes,
       ],
     ]);
   }

@@ -1,4 +1,5 @@
 /** Fills a cache with many dense vectors fast: straight into packs, rows in bulk. */
+import { atOnce } from "../../lib/base/slices.ts";
 import { EmbeddingCache } from "../../lib/cache/embedding_cache.ts";
 import { CODECS, encodeVector } from "../../lib/cache/codec.ts";
 import { CacheIndex } from "../../lib/cache/index.ts";
@@ -83,7 +84,7 @@ export function fillPacked(folder: string, count: number): void {
     writer.add(key, encodeVector(vector, CODECS.int12).payload);
     rows.push({ key: hex, text });
   }
-  writer.publish();
+  atOnce(writer.publish());
   packs.publish([1]);
   rows.sort((a, b) => (a.key < b.key ? -1 : 1)); // in key order, so that pages fill up
   index.transaction(() => {

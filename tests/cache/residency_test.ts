@@ -1,6 +1,7 @@
 import { assertEquals, assertThrows, assertTrue } from "../support/assert.ts";
 import { btrfsScratch, platformTest, tempFolder } from "../support/scratch.ts";
 import { InputError } from "../../lib/base/errors.ts";
+import { atOnce } from "../../lib/base/slices.ts";
 import { EmbeddingCache } from "../../lib/cache/embedding_cache.ts";
 import { allowedNodes } from "../../ffi/mempolicy.ts";
 import { isSysError } from "../../ffi/errno.ts";
@@ -115,6 +116,43 @@ Deno.test("the arena's memory is where it was placed, and hits are counted by no
   assertEquals(arena!.proof!.pages.get(node), Math.ceil(100 * 1536 / 4096));
   assertEquals([...arena!.hitsByNode], [[node, 400]]);
   using other = EmbeddingCache.open(folder.path);
-  assertEquals(other.warmArena(embedder.identity, 60), 60);
+  assertEquals(atOnce(other.warmArena(embedder.identity, 60)), 60);
   assertEquals(other.arenas()[0]!.vectors, 60);
+});
+
+Deno.test("the memory is filled with what was used last, packed or loose", async () => {
+  await using folder = await tempFolder();
+  using embedder = new DenseEmbedder(384);
+  const packed = textsOf(100, "packed"), loose = textsOf(5, "loose");
+  {
+    using cache = EmbeddingCache.open(folder.path);
+    await cache.getOrEmbed(packed, embedder);
+    cache.compact();
+    await cache.getOrEmbed(loose, embedder);
+    const live = cache.live(), all = cache.stats();
+    assertEquals([live.entries, live.vectorBytes], [all.entries, all.vectorBytes]);
+    assertEquals([live.looseFiles, live.packs], [5, all.packs]);
+  }
+  // What each record's use file says, in minutes: all but ten were used long ago.
+  const uses = `${folder.path}/vectors/pack-1.use`;
+  const minutes = new Uint32Array((await Deno.readFile(uses)).buffer);
+  const hot = [3, 14, 15, 26, 35, 58, 64, 79, 83, 99];
+  for (let record = 0; record < 100; record++) {
+    if (!hot.includes(record)) minutes[record * 2 + 1]! -= 1000;
+  }
+  await Deno.writeFile(uses, new Uint8Array(minutes.buffer));
+  using cache = EmbeddingCache.open(folder.path);
+  assertEquals(atOnce(cache.warmArena(embedder.identity, 15)), 15);
+  const inMemory = (text: string) => cache.peek(text, embedder.identity) !== undefined;
+  assertEquals(loose.filter(inMemory), loose);
+  assertEquals(packed.filter(inMemory).length, 10);
+  assertEquals(atOnce(cache.warmArena(embedder.identity, 1000)), 90);
+  assertEquals(packed.filter(inMemory), packed);
+  // Filling is no use: the next start finds the same set.
+  using again = EmbeddingCache.open(folder.path);
+  await Deno.writeFile(uses, new Uint8Array(minutes.buffer));
+  atOnce(again.warmArena(embedder.identity, 1000));
+  again.flush();
+  const after = new Uint32Array((await Deno.readFile(uses)).buffer);
+  assertEquals(after, minutes);
 });

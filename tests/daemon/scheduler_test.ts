@@ -106,6 +106,27 @@ platformTest(
   },
 );
 
+Deno.test("compaction leaves the thread to others before it is over", async () => {
+  await using scratch = await tempFolder();
+  const root = `${scratch.path}/root`;
+  initRoot({ root, plain: true });
+  const layout = new Layout(root);
+  const config = settings(root, { "cache.compact_threshold": "1" });
+  using cache = EmbeddingCache.open(layout.embeddings, { arenaBytes: 0 });
+  using recorder = new ChainRecorder(layout);
+  using embedder = new BuiltinEmbedder();
+  const texts = ["one", "two"];
+  await cache.getOrEmbed(texts, embedder);
+  const jobs = jobsOf({ layout, config, cache, recorder });
+  const compaction = jobs.find(({ name }) => name === "compact")!;
+  const running = compaction.run(new AbortController().signal);
+  // Had it kept the thread, it would be over by now.
+  assertEquals(cache.stats().looseFiles, 2);
+  assertEquals((await cache.getOrEmbed(texts, embedder)).diskHits, 2);
+  await running;
+  assertEquals([cache.stats().looseFiles, cache.stats().packs.length], [0, 1]);
+});
+
 platformTest(
   "chain snapshots are made and kept by their own rules, and verify",
   async () => {
