@@ -142,7 +142,8 @@ async function refresh() {
       ago(latest.now - latest.started) + " · model " + latest.default_model;
   } catch (error) {
     const since = latestAt === 0 ? "" : "; what is shown is " + ago(Date.now() - latestAt) + " old";
-    const why = error.name === "TimeoutError" ? "no answer in time" : error.message;
+    const why = error.name === "TimeoutError" ? "no answer in time"
+      : error instanceof TypeError ? "no connection" : error.message;
     state("bad", "The service does not answer (" + why + ")" + since);
   }
   if (!paused) timer = setTimeout(refresh, EVERY_MS);

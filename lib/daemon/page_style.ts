@@ -33,7 +33,7 @@ nav a { text-decoration: none; } nav a:hover { text-decoration: underline; }
 .skip:focus { left: 1rem; top: .5rem; background: var(--card); padding: .5rem; }
 main { display: grid; grid-template-columns: repeat(2, minmax(0, 1fr)); gap: 1rem; padding-top: 1rem; padding-bottom: 1rem; }
 main:focus { outline: none; }
-.stale main { opacity: .55; }
+.stale main { opacity: .9; filter: grayscale(1); }
 #figures { grid-column: 1 / -1; display: grid; gap: .75rem; margin: 0;
   grid-template-columns: repeat(auto-fit, minmax(8.2rem, 1fr)); }
 #figures div, section { background: var(--card); border: 1px solid var(--line); border-radius: 10px; box-shadow: var(--shadow); }
@@ -85,6 +85,8 @@ footer { color: var(--dim); font-size: .85rem; padding-bottom: 2rem; }
 @media (max-width: 52rem) { main { grid-template-columns: minmax(0, 1fr); } nav kbd { display: none; }
   section { padding: .9rem .8rem; } .blocks li { grid-template-columns: 3.2rem minmax(0, 1fr); }
   .blocks code { grid-column: 2; grid-row: auto; } }
+@media (max-width: 30rem) { #status { order: 1; flex-basis: 100%; } #about { order: 2; }
+  #jobs :is(th, td):is(:nth-child(2), :nth-child(4)) { display: none; } }
 @media (prefers-reduced-motion: no-preference) { html { scroll-behavior: smooth; } }
 @media (forced-colors: active) { .bar span, .key span::before { forced-color-adjust: none; } }
 `;

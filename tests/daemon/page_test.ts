@@ -122,6 +122,33 @@ Deno.test("arrow keys read the hit rate, sample by sample", async () => {
   assertEquals(page.said, []);
 });
 
+/** The least contrast of the page's texts with what they stand on, by WCAG 2.1, 1.4.3. */
+const LEAST_CONTRAST = `(() => {
+  const rgb = (text) => text.match(/[\\d.]+/g).map(Number);
+  const light = ([r, g, b]) => {
+    const [x, y, z] = [r, g, b].map((c) => c / 255)
+      .map((c) => c <= .04045 ? c / 12.92 : ((c + .055) / 1.055) ** 2.4);
+    return .2126 * x + .7152 * y + .0722 * z;
+  };
+  const back = rgb(getComputedStyle(document.body).backgroundColor);
+  const under = (node) => {
+    for (; node; node = node.parentElement) {
+      const colour = rgb(getComputedStyle(node).backgroundColor);
+      if (colour.length === 3) return colour;
+    }
+    return back;
+  };
+  let least = 99;
+  for (const node of document.querySelectorAll("h1, h2, p, dt, dd, small, th, td, a, code, #status, .pill")) {
+    const inMain = node.closest("main");
+    const opacity = inMain ? Number(getComputedStyle(inMain).opacity) : 1;
+    const seen = (colour) => colour.slice(0, 3).map((c, i) => c * opacity + back[i] * (1 - opacity));
+    const [a, b] = [seen(rgb(getComputedStyle(node).color)), seen(under(node))].map(light);
+    least = Math.min(least, (Math.max(a, b) + .05) / (Math.min(a, b) + .05));
+  }
+  return least;
+})()`;
+
 Deno.test("the page fits narrow and wide windows, light and dark, and says when nobody answers", async () => {
   await using root = await plainRoot();
   const { serve, base } = await pageOf(root);
@@ -138,6 +165,14 @@ Deno.test("the page fits narrow and wide windows, light and dark, and says when 
       const wider =
         "document.documentElement.scrollWidth - document.documentElement.clientWidth";
       assertEquals(await page.evaluate(wider), 0, `${width}`);
+      // No column of the schedule is out of sight.
+      const hidden = wider.replaceAll(
+        "document.documentElement",
+        `document.querySelector("#jobs .body")`,
+      );
+      assertEquals(await page.evaluate(hidden), 0, `${width}`);
+      const contrast = await page.evaluate(LEAST_CONTRAST);
+      assertTrue(contrast >= 4.5, `${scheme}: ${contrast}`);
       colours.add(await page.evaluate("getComputedStyle(document.body).backgroundColor"));
       assertTrue((await page.screenshot()).length > 10_000);
     }
@@ -148,6 +183,11 @@ Deno.test("the page fits narrow and wide windows, light and dark, and says when 
   await page.until(`document.querySelector("#status").className === "bad"`);
   assertIncludes(
     await page.evaluate("document.querySelector('#status').textContent"),
-    "does not answer",
+    "does not answer (no connection)",
   );
+  for (const scheme of ["light", "dark"] as const) {
+    await page.show(320, 800, scheme);
+    const contrast = await page.evaluate(LEAST_CONTRAST);
+    assertTrue(contrast >= 4.5, `${scheme}, nobody answers: ${contrast}`);
+  }
 });
