@@ -44,7 +44,7 @@ const PROPERTIES_OFFERED: Readonly<Record<string, Property<DbusService>>> = {
   Entries: {
     type: "t",
     emits: "false",
-    read: ({ service }) => service.cache.stats().entries,
+    read: ({ service }) => service.cache.live().entries,
   },
   ChainHeight: {
     type: "t",

@@ -12,6 +12,11 @@ export interface ListensOn {
   listen(on: ListenOn): Promise<Listening>;
 }
 
+/** A TCP address that is listened on, but not yet instead of the one before. */
+export interface PreparedTcp extends Disposable {
+  commit(): void;
+}
+
 /** The sockets of a service. */
 export class Listeners {
   #path: string | null = null;
@@ -22,9 +27,15 @@ export class Listeners {
     readonly log: (what: string, fields: Record<string, string | number>) => void,
   ) {}
 
-  /** Takes over sockets that systemd opened. */
-  async takeOver(fds: readonly number[]): Promise<void> {
-    for (const fd of fds) await this.server.listen({ fd });
+  /**
+   * Takes over sockets that systemd opened.
+   * @param allow throws for an address that clients without a token must not have
+   */
+  async takeOver(fds: readonly number[], allow: (address: string) => void) {
+    for (const fd of fds) {
+      const { address } = await this.server.listen({ fd });
+      if (address !== null) allow(address);
+    }
     if (fds.length > 0) this.log("took over sockets", { count: fds.length });
   }
 
@@ -55,16 +66,25 @@ export class Listeners {
   }
 
   /**
-   * Listens on a TCP address instead of the one before; null for none.
-   * @throws {OpError} `cannot_listen`; then the one before goes on
+   * Listens on a TCP address beside the one before, which goes on until `commit`.
+   *
+   * @param on null for none
+   * @returns to be committed or disposed of
+   * @throws {OpError} `cannot_listen`
    */
-  async onTcp(on: ListenOn | null): Promise<void> {
-    const before = this.#tcp;
-    if (on && "port" in on) {
-      this.#tcp = await this.server.listen(on);
-      this.log("listening", { host: on.host, port: this.#tcp.port ?? on.port });
-    } else this.#tcp = null;
-    before?.close();
+  async tcp(on: ListenOn | null): Promise<PreparedTcp> {
+    const next = on && await this.server.listen(on);
+    let committed = false;
+    return {
+      commit: () => {
+        committed = true;
+        this.#tcp?.close();
+        this.#tcp = next;
+        if (!next || !on || !("port" in on)) return;
+        this.log("listening", { host: on.host, port: next.port ?? on.port });
+      },
+      [Symbol.dispose]: () => void (committed || next?.close()),
+    };
   }
 
   /** Removes the unix socket, if it was made here. */

@@ -3,6 +3,7 @@
  *
  * Source: sd_notify(3), sd_listen_fds(3), sd_watchdog_enabled(3).
  */
+import { asOpError } from "../base/errors.ts";
 import { monotonicUs, sendDatagram } from "../../ffi/unix_datagram.ts";
 
 type Environment = (name: string) => string | undefined;
@@ -15,13 +16,18 @@ const FDS_LIMIT = 16;
 export class Notifier {
   readonly #socket: string | undefined;
 
-  constructor(readonly env: Environment) {
+  /** @param onFailure hears why the manager could not be told; the service goes on */
+  constructor(readonly env: Environment, readonly onFailure: (why: string) => void) {
     this.#socket = env("NOTIFY_SOCKET");
   }
 
   send(...lines: string[]): void {
     if (!this.#socket) return;
-    sendDatagram(this.#socket, new TextEncoder().encode(lines.join("\n") + "\n"));
+    try {
+      sendDatagram(this.#socket, new TextEncoder().encode(lines.join("\n") + "\n"));
+    } catch (error) {
+      this.onFailure(asOpError(error, `Cannot tell systemd ${lines[0]}`).message);
+    }
   }
 
   /** A reload begins; READY ends it. */

@@ -56,11 +56,19 @@ export class PluginWatch implements Disposable {
     for await (const event of watcher) {
       if (event.kind === "access") continue; // our own look
       clearTimeout(this.#timer);
-      this.#timer = setTimeout(() => this.look(), SETTLE_MS);
+      this.#timer = setTimeout(() => this.#lookAgain(), SETTLE_MS);
     }
   }
 
-  /** Looks now. */
+  #lookAgain(): void {
+    try {
+      this.look();
+    } catch (error) { // the root cannot be read now: what was known stays
+      this.events.onBlind(asOpError(error, "Cannot look for plugins").message);
+    }
+  }
+
+  /** Looks now. @throws {SysError} when the root cannot be read */
   look(): void {
     if (this.#closed) return;
     const plugins = this.#plugins();

@@ -44,6 +44,7 @@ export class Scheduler implements Disposable {
   #leader: Lock | null = null;
   #timer: ReturnType<typeof setTimeout> | undefined;
   #running: Promise<void> = Promise.resolve();
+  #trouble = "";
 
   constructor(
     readonly layout: Layout,
@@ -82,7 +83,14 @@ export class Scheduler implements Disposable {
 
   /** Runs what is due now; nothing where another service leads. Never rejects. */
   async runDue(): Promise<void> {
-    if (!this.#lead()) return;
+    try {
+      if (!this.#lead()) return;
+    } catch (error) {
+      // Out of files, or the root is away for now: the next tick looks again.
+      this.#troubled(asOpError(error, "Cannot lead the schedule"));
+      return;
+    }
+    this.#trouble = "";
     for (const job of this.jobs) {
       if (this.#stop.signal.aborted) return;
       const now = this.options.now?.() ?? Date.now();
@@ -107,6 +115,12 @@ export class Scheduler implements Disposable {
     }
     this.#last[job.name] = now; // also after a failure: the next run is at its time
     this.#write();
+  }
+
+  /** Tells what keeps the schedule from being looked at, once. */
+  #troubled(error: OpError): void {
+    if (error.message !== this.#trouble) this.options.onError?.("schedule", error);
+    this.#trouble = error.message;
   }
 
   #lead(): boolean {

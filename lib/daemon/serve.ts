@@ -1,13 +1,14 @@
 /** The service from start to stop. */
 import type { Config } from "../base/config.ts";
-import { asOpError } from "../base/errors.ts";
+import { asOpError, OpError } from "../base/errors.ts";
 import type { Layout } from "../base/layout.ts";
 import { requireRoot } from "../base/root.ts";
+import { inSlices, SHORT_SLICES } from "../base/slices.ts";
 import { EmbeddingCache } from "../cache/embedding_cache.ts";
 import { ChainRecorder } from "../chain/recorder.ts";
 import { EmbeddingService } from "./embedding_service.ts";
 import { HttpServer } from "./http_server.ts";
-import type { DbusService } from "./dbus_service.ts";
+import { DbusOffer } from "./dbus_offer.ts";
 import { jobsOf, snapshotChain } from "./jobs.ts";
 import { Models, type ModelSource } from "./models.ts";
 import { activatedFds, Notifier } from "./notify.ts";
@@ -49,8 +50,6 @@ export interface ServeOptions {
 }
 
 const REPEAT_MS = 60_000;
-/** How long to wait before the bus is tried again. */
-const BUS_RETRY_MS = 5_000;
 
 /** A running service. */
 export class Service {
@@ -58,7 +57,7 @@ export class Service {
   readonly #notifier: Notifier;
   #config: Config;
   #problem: string | null = "starting";
-  #dbus: DbusService | null = null;
+  readonly #dbus = new DbusOffer(this);
   #reloads: Promise<void> = Promise.resolve();
 
   cache!: EmbeddingCache;
@@ -73,7 +72,8 @@ export class Service {
 
   private constructor(readonly options: ServeOptions) {
     this.#config = options.config();
-    this.#notifier = new Notifier(options.env);
+    const warn = seldom((why) => options.log("warning", why));
+    this.#notifier = new Notifier(options.env, warn);
   }
 
   /**
@@ -122,8 +122,8 @@ export class Service {
     await this.#listen(config);
     this.#schedule(config);
     this.#watchPlugins();
-    this.#closers.push(() => this.#dbus?.[Symbol.asyncDispose]());
-    await this.#offerDbus(config.get("serve.dbus"));
+    this.#closers.push(() => this.#dbus[Symbol.asyncDispose]());
+    await this.#dbus.move(config.get("serve.dbus"));
     this.scheduler.start(); // its first snapshots are heard on the bus
     this.#watchdog();
     this.#problem = null;
@@ -148,9 +148,15 @@ export class Service {
     try {
       const { identity } = await models.get(models.defaultName);
       if (this.#problem !== null) return; // stopping already
-      const vectors = this.cache.warmArena(identity, limit);
+      const pause = async () => {
+        await SHORT_SLICES.pause();
+        if (this.#problem !== null) throw new OpError("stopping", "The service stops");
+      };
+      const steps = this.cache.warmArena(identity, limit);
+      const vectors = await inSlices(steps, { ...SHORT_SLICES, pause });
       this.options.log("debug", "warmed up", { vectors });
     } catch (error) {
+      if (this.#problem !== null) return;
       this.options.log("warning", asOpError(error, "Cannot warm up").message);
     }
   }
@@ -199,10 +205,10 @@ export class Service {
     });
     this.#closers.push(() => this.listeners[Symbol.dispose]());
     const fds = activatedFds(env);
-    await this.listeners.takeOver(fds);
+    await this.listeners.takeOver(fds, (address) => parseListen(address, token));
     const path = config.get("serve.socket");
     if (fds.length === 0 && path !== "") await this.listeners.onPath(path);
-    await this.listeners.onTcp(parseListen(config.get("serve.listen"), token));
+    (await this.listeners.tcp(parseListen(config.get("serve.listen"), token))).commit();
   }
 
   #schedule(config: Config): void {
@@ -226,7 +232,7 @@ export class Service {
   #jobs(config: Config) {
     const { cache, recorder, options: { layout } } = this;
     const onSnapshot = ({ target, path }: { target: string; path: string }) => {
-      this.#dbus?.emit("SnapshotCreated", target, path);
+      this.#dbus.emit("SnapshotCreated", target, path);
     };
     return jobsOf({ layout, config, cache, recorder, onSnapshot });
   }
@@ -237,44 +243,12 @@ export class Service {
     this.plugins = new PluginWatch(layout, {
       onChange: (plugins) => {
         log("info", "plugins changed", { plugins: JSON.stringify(plugins) });
-        this.#dbus?.emit("PluginsChanged");
+        this.#dbus.emit("PluginsChanged");
         void this.#watch?.restart();
       },
       onBlind: (why) => log("warning", `${why}; a reload looks again`),
     });
     this.#closers.push(() => this.plugins[Symbol.dispose]());
-  }
-
-  /** Offers `org.opdbus1`, on another bus than before, or no longer. */
-  async #offerDbus(where: string): Promise<void> {
-    await this.#dbus?.[Symbol.asyncDispose]();
-    this.#dbus = null;
-    if (where === "off") return;
-    const { DbusService } = await import("./dbus_service.ts");
-    this.#dbus = await DbusService.offer(where, this);
-    this.#dbus.bus.onClosed((why) => void this.#offerAgain(where, why));
-    this.options.log("info", "offering org.opdbus1", { bus: where });
-  }
-
-  /** The bus went away: HTTP goes on, and the bus is tried until it is back. */
-  async #offerAgain(where: string, why: string): Promise<void> {
-    let known = why;
-    this.options.log("warning", "the bus went away", { bus: where, why });
-    const over = () => this.#problem !== null || this.#config.get("serve.dbus") !== where;
-    while (!over()) {
-      await new Promise<void>((resolve) => {
-        const timer = setTimeout(resolve, BUS_RETRY_MS);
-        Deno.unrefTimer(timer); // a service that stops does not wait for it
-      });
-      if (over()) return;
-      try {
-        return await this.#offerDbus(where);
-      } catch (error) {
-        const { message } = asOpError(error);
-        if (message !== known) this.options.log("warning", message);
-        known = message;
-      }
-    }
   }
 
   #watchdog(): void {
@@ -315,10 +289,16 @@ export class Service {
     const changed = changedKeys(this.#config, config);
     const touches = (...prefixes: string[]) =>
       changed.some((key) => prefixes.some((prefix) => key.startsWith(prefix)));
+    if (!upstreamSource(config)) new Models(source).check(source.defaultName);
+    // A new address may be taken, or a bus away: that changes nothing.
+    await using undo = new AsyncDisposableStack();
     const tier = touches("serve.redis.") ? await this.#openTier(config) : undefined;
-    // A new address may be taken, or a bus away: that changes nothing else.
-    if (touches("serve.listen")) await this.listeners.onTcp(listen);
-    if (touches("serve.dbus")) await this.#offerDbus(config.get("serve.dbus"));
+    undo.defer(() => tier?.close());
+    const tcp = touches("serve.listen") ? await this.listeners.tcp(listen) : null;
+    if (tcp) undo.use(tcp);
+    if (touches("serve.dbus")) await this.#dbus.move(config.get("serve.dbus"));
+    undo.move();
+    tcp?.commit();
     this.#config = config;
     this.server.configure(limits, token);
     this.scheduler.jobs = jobs;
@@ -334,7 +314,9 @@ export class Service {
   #use(source: ModelSource, reopen: boolean, tier: TierTwo | null | undefined): void {
     const { service } = this;
     if (reopen) {
-      void service.models.close();
+      void service.models.close().catch((error) => {
+        this.options.log("warning", asOpError(error, "Cannot close a model").message);
+      });
       service.models = new Models(source);
     } else service.models.source = source;
     if (tier === undefined) return;

@@ -8,44 +8,8 @@ import {
 } from "../../lib/daemon/tier_two.ts";
 import { assertEquals, assertTrue } from "../support/assert.ts";
 import { sh, tempFolder } from "../support/scratch.ts";
+import { cli, freePort, redisServer, until } from "./redis_server.ts";
 import { fakeModel, overSocket, testService } from "./support.ts";
-
-/** A redis-server of the test's own. */
-async function redisServer(folder: string, port: number, ...more: string[]) {
-  const child = new Deno.Command("redis-server", {
-    args: [
-      ...["--port", String(port), "--bind", "127.0.0.1", "--save", "", "--dir", folder],
-      ...more,
-    ],
-    stdout: "null",
-    stderr: "null",
-  }).spawn();
-  await until(async () => (await cli(port, "ping")).trim() === "PONG");
-  return {
-    child,
-    async [Symbol.asyncDispose]() {
-      try {
-        child.kill("SIGKILL");
-      } catch (error) {
-        if (!(error instanceof TypeError)) throw error; // gone already
-      }
-      await child.status;
-    },
-  };
-}
-
-const cli = (port: number, ...args: string[]) =>
-  sh("redis-cli", "-p", String(port), ...args).catch(() => "");
-
-async function until(done: () => Promise<boolean> | boolean): Promise<void> {
-  while (!await done()) await new Promise((resolve) => setTimeout(resolve, 10));
-}
-
-/** A TCP port that nothing listens on now. */
-function freePort(): number {
-  using listener = Deno.listen({ hostname: "127.0.0.1", port: 0 });
-  return listener.addr.port;
-}
 
 async function store(urls: string[], cluster = false): Promise<SharedStore> {
   return await openRedis({ urls, cluster, expireS: 0, onError: () => {} });

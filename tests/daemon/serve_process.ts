@@ -1,3 +1,4 @@
+import { assertIncludes } from "../support/assert.ts";
 import { spawnCli } from "../support/cli.ts";
 import type { TestRoot } from "../support/cli_root.ts";
 
@@ -46,5 +47,24 @@ export async function startServe(root: TestRoot, args: string[] = [], env = {}) 
     more: () => new Promise<void>((resolve) => ended ? resolve() : waiting.push(resolve)),
     stop,
     [Symbol.asyncDispose]: async () => void await stop(),
+  };
+}
+
+/** A service that reads its settings from a file, and a way to change them. */
+export async function configured(root: TestRoot, text: string, env = {}) {
+  const path = `${root.scratch.path}/config.toml`;
+  await Deno.writeTextFile(path, text);
+  const serve = await startServe(root, [], { ...env, OPDBUS_CONFIG: path });
+  return {
+    serve,
+    async reload(text: string, says: string): Promise<string> {
+      await Deno.writeTextFile(path, text);
+      const before = serve.log().length;
+      serve.child.kill("SIGHUP");
+      while (!/reload/.test(serve.log().slice(before))) await serve.more();
+      const said = serve.log().slice(before);
+      assertIncludes(said, says);
+      return said;
+    },
   };
 }

@@ -1,7 +1,7 @@
 import { assertEquals, assertIncludes, assertTrue } from "../support/assert.ts";
-import { btrfsRoot, plainRoot, type TestRoot } from "../support/cli_root.ts";
+import { btrfsRoot, plainRoot } from "../support/cli_root.ts";
 import { platformTest, sh } from "../support/scratch.ts";
-import { startServe } from "./serve_process.ts";
+import { configured, startServe } from "./serve_process.ts";
 import { overSocket } from "./support.ts";
 
 const embed = (socket: string, input: unknown) =>
@@ -114,25 +114,6 @@ Deno.test("systemd hears READY, WATCHDOG, RELOADING and STOPPING; its socket is 
     assertTrue(heard.includes(word), `${word} in ${heard.join(" ")}`);
   }
 });
-
-/** A service that reads its settings from a file, and a way to change them. */
-async function configured(root: TestRoot, text: string) {
-  const path = `${root.scratch.path}/config.toml`;
-  await Deno.writeTextFile(path, text);
-  const serve = await startServe(root, [], { OPDBUS_CONFIG: path });
-  return {
-    serve,
-    async reload(text: string, says: string): Promise<string> {
-      await Deno.writeTextFile(path, text);
-      const before = serve.log().length;
-      serve.child.kill("SIGHUP");
-      while (!/reload/.test(serve.log().slice(before))) await serve.more();
-      const said = serve.log().slice(before);
-      assertIncludes(said, says);
-      return said;
-    },
-  };
-}
 
 Deno.test("a reload applies limits, token, address and models, and names what needs a restart", async () => {
   await using root = await plainRoot();
