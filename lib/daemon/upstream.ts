@@ -109,6 +109,10 @@ export class UpstreamEmbedder implements Embedder {
         body: JSON.stringify({ model, input: texts, encoding_format: "float" }),
         signal: signal ? AbortSignal.any([signal, timeout]) : timeout,
       });
+      if (!response.ok) { // whatever it says about it, in whatever length
+        void response.body?.cancel();
+        throw refused(url, response.status, response.headers.get("retry-after"));
+      }
       const limit = ANSWER_BASE_BYTES +
         texts.length * dimensions * ANSWER_BYTES_PER_NUMBER;
       body = await readLimited(response, limit);
@@ -116,9 +120,6 @@ export class UpstreamEmbedder implements Embedder {
       signal?.throwIfAborted();
       if (cause instanceof OpError) throw cause;
       throw new UpstreamError("upstream_failed", `Cannot reach ${url}`, true, 0, cause);
-    }
-    if (!response.ok) {
-      throw refused(url, response.status, response.headers.get("retry-after"));
     }
     return checkAnswer(body, texts.length, dimensions, url);
   }
@@ -207,7 +208,10 @@ function checkVector(value: unknown, dimensions: number, url: string): number[] 
   if (value.some((number) => typeof number !== "number")) {
     throw badAnswer(url, "a vector holds what is no number");
   }
-  if (value.every((number) => number === 0)) throw badAnswer(url, "a vector is all zero");
+  // Also one that is too small for float32.
+  if (value.every((number) => Math.fround(number) === 0)) {
+    throw badAnswer(url, "a vector is all zero");
+  }
   return value as number[];
 }
 

@@ -76,6 +76,9 @@ Deno.test("what does not fit the question is refused and never cached", async ()
     (texts) => ({ data: texts.map((_, index) => ({ index, embedding: [] })) }),
     (texts) => ({ data: texts.map((_, index) => ({ index, embedding: [0, 0, 0, 0] })) }),
     (texts) => ({
+      data: texts.map((_, index) => ({ index, embedding: [1e-60, 0, -1e-50, 0] })),
+    }),
+    (texts) => ({
       data: texts.map((_, index) => ({ index, embedding: [1, null, 3, 4] })),
     }),
     (texts) => ({
@@ -113,7 +116,7 @@ Deno.test("what does not fit the question is refused and never cached", async ()
 
 Deno.test("what may pass is tried again, what may not is not", async () => {
   await using flaky = await endpoint((texts, call) => {
-    if (call === 1) return { status: 503, body: "" };
+    if (call === 1) return { status: 503, body: "<p>busy</p>".repeat(100_000) };
     if (call === 2) return "cut";
     if (call === 3) return { status: 429, body: "", headers: { "retry-after": "0" } };
     return { body: good(texts) };
