@@ -73,7 +73,7 @@ export const CONFIG_KEYS = {
   "serve.queue": integer(1024, "requests that may wait; more get 503", 0, 100_000),
   "serve.rate": integer(0, "requests per second; more get 429; 0 for no limit"),
   "serve.connections": integer(1024, "open connections at most", 1, 100_000),
-  "serve.memory": size("256M", "request bodies held at once, and as much of answers"),
+  "serve.memory": size("128M", "request bodies held at once, and as much of answers"),
   "serve.request_timeout": duration("60s", "a request must be answered by then"),
   "serve.drain_timeout": duration("10s", "how long requests may end after SIGTERM"),
   "serve.warm": integer(

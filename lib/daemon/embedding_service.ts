@@ -1,10 +1,13 @@
 /** Embeddings for every program on the host: the cache behind limits and counts. */
 import type { EmbeddingCache } from "../cache/embedding_cache.ts";
 import type { Embedder } from "../embed/embedder.ts";
+import { inSlices, SHORT_SLICES } from "../base/slices.ts";
+import { Turnstile } from "./limits.ts";
 import { Counter, Latency } from "./metrics.ts";
 import type { Models } from "./models.ts";
 import { SharedEmbedder, type TierTwo } from "./tier_two.ts";
 import {
+  answerSize,
   embeddingsBody,
   type EmbeddingsRequest,
   RequestError,
@@ -13,6 +16,8 @@ import {
 
 /** Most neighbours of one search. */
 const NEIGHBOURS_LIMIT = 1000;
+/** Searches at once: two would only make each other slow. */
+const SEARCHES = 1;
 
 /** What the service counts. */
 export class ServiceMetrics {
@@ -55,11 +60,23 @@ export class ServiceMetrics {
   }
 }
 
+/** The rows of a matrix, each cut to the dimensions that are wanted. */
+function* rowsOf(matrix: Float32Array, own: number, wanted: number) {
+  for (let at = 0; at < matrix.length; at += own) {
+    const row = matrix.subarray(at, at + own);
+    yield wanted < own ? shorten(row, wanted) : row;
+  }
+}
+
 /** Looks vectors up, computing what is missing. */
 export class EmbeddingService {
   readonly metrics = new ServiceMetrics();
   /** Texts that calls are looking up now, by model. */
   readonly #inFlight = new Set<string>();
+  /** How many wait is bounded by who lets requests in. */
+  readonly #searches = new Turnstile(SEARCHES, Infinity);
+  /** How a search makes room for other requests. */
+  slices = SHORT_SLICES;
 
   /** @param models may be replaced, as may `tier`, asked before a model is */
   constructor(
@@ -68,8 +85,18 @@ export class EmbeddingService {
     public tier: TierTwo | null = null,
   ) {}
 
-  /** Answers a request of the OpenAI API: the body. */
-  async embeddings(request: EmbeddingsRequest, signal: AbortSignal): Promise<string> {
+  /**
+   * Answers a request of the OpenAI API: the body, as one text or, of a large answer, in
+   * pieces that are made when they are asked for.
+   *
+   * @param reserve waits for memory for it, bytes
+   */
+  async embeddings(
+    request: EmbeddingsRequest,
+    signal: AbortSignal,
+    reserve: (sizeBytes: number) => Promise<void>,
+  ): Promise<string | Iterable<string>> {
+    const { texts, format } = request;
     const name = request.model ?? this.models.defaultName;
     const embedder = await this.models.get(name);
     const own = embedder.identity.dimensions;
@@ -81,12 +108,11 @@ export class EmbeddingService {
         "dimensions",
       );
     }
-    const { matrix, tokens } = await this.embed(request.texts, embedder, signal);
-    const rows = request.texts.map((_, i) => {
-      const row = matrix.subarray(i * own, (i + 1) * own);
-      return wanted < own ? shorten(row, wanted) : row;
-    });
-    return embeddingsBody(rows, name, request.format, tokens);
+    const { sizeBytes, inPieces } = answerSize(texts.length, own, format);
+    await reserve(sizeBytes);
+    const { matrix, tokens } = await this.embed(texts, embedder, signal);
+    const pieces = embeddingsBody(rowsOf(matrix, own, wanted), name, format, tokens);
+    return inPieces ? pieces : [...pieces].join("");
   }
 
   /** The vectors of texts; hits and misses are counted. */
@@ -97,7 +123,8 @@ export class EmbeddingService {
       if (view) {
         this.metrics.texts.add(1, { layer: "memory" });
         this.metrics.layers.observe((performance.now() - start) / 1000, "memory");
-        return { matrix: view, tokens: 0 };
+        // A copy: who waits for this gets it a moment later, when the slot may be another's.
+        return { matrix: view.slice(), tokens: 0 };
       }
     }
     const { found, joined, tierHits } = await this.#lookUp(texts, embedder, signal);
@@ -167,11 +194,21 @@ export class EmbeddingService {
     const embedder = await this.models.get(name);
     using _use = this.models.use(embedder);
     const { matrix } = await embedder.embed([text], { signal });
-    const matches = this.cache.search(matrix, k, embedder.identity, signal);
+    const matches = await this.#search(matrix, k, embedder, signal);
     return {
       object: "list",
       model: name,
       data: matches.map(({ score, text, key }, index) => ({ index, score, text, key })),
     };
+  }
+
+  async #search(query: Float32Array, k: number, embedder: Embedder, signal: AbortSignal) {
+    const leave = await this.#searches.enter(signal);
+    try {
+      const steps = this.cache.searching(query, k, embedder.identity, signal);
+      return await inSlices(steps, this.slices);
+    } finally {
+      leave();
+    }
   }
 }

@@ -25,6 +25,19 @@ export function bodyLength(request: http.IncomingMessage): number {
   return Number(request.headers["content-length"] ?? 0);
 }
 
+/** An address, or a name that leads to this host wherever it is asked for. */
+const OWN_NAME =
+  /^(?:\[[0-9a-f:.]+\]|\d+\.\d+\.\d+\.\d+|(?:[\w-]+\.)*localhost)(?::\d+)?$/i;
+
+/**
+ * True for a request over TCP to a name that somebody else may have given this address:
+ * so a page of theirs would come past a browser's same-origin policy.
+ */
+export function isStray(request: http.IncomingMessage): boolean {
+  if (request.socket.remoteAddress === undefined) return false; // a unix socket
+  return !OWN_NAME.test(request.headers.host ?? "localhost");
+}
+
 /** Answers what is not HTTP, or never became a whole request, and ends the connection. */
 export function refuse(error: Error & { code?: string }, socket: Socket): void {
   if (!socket.writable || error.code === "ECONNRESET") return void socket.destroy();

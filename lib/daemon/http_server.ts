@@ -11,14 +11,17 @@ import {
   bodyLength,
   cannotListen,
   HttpError,
+  isStray,
   MethodError,
   refuse,
   statusOf,
 } from "./http_errors.ts";
 import { BusyError, ByteBudget, type Limits, RateLimit, Turnstile } from "./limits.ts";
+import { type Held, readBody } from "./body.ts";
+import { Connections } from "./connections.ts";
 import type { ServiceMetrics } from "./embedding_service.ts";
 import { errorBody, RequestError } from "./openai.ts";
-import { UnsentAnswers } from "./unsent.ts";
+import { sendPieces, UnsentAnswers } from "./unsent.ts";
 
 /** A request as routes see it. */
 export interface HttpRequest {
@@ -28,13 +31,16 @@ export interface HttpRequest {
   readonly body: Uint8Array;
   /** Aborts when the client goes or the time is up. */
   readonly signal: AbortSignal;
+  /** Waits until there is memory for an answer of so many bytes. @throws {OpError} 413 */
+  readonly reserve: (sizeBytes: number) => Promise<void>;
 }
 
 /** An answer. */
 export interface HttpAnswer {
   readonly status?: number;
   readonly type: string;
-  readonly body: string;
+  /** Pieces are asked for as the client takes them. */
+  readonly body: string | Iterable<string>;
   readonly headers?: Readonly<Record<string, string>>;
 }
 
@@ -58,6 +64,8 @@ export type ListenOn =
 export interface Listening {
   /** The TCP port; null for a unix socket. */
   readonly port: number | null;
+  /** Address and port, as `127.0.0.1:80` or `[::1]:80`; null for a unix socket. */
+  readonly address: string | null;
   /** Takes no more connections there; those that are open go on. */
   readonly close: () => void;
 }
@@ -77,18 +85,15 @@ export interface HttpOptions {
 const CHALLENGE = 'Bearer, Basic realm="op-dbus, password: the token"';
 const HEADER_LIMIT_BYTES = 16 * 1024;
 const KEEP_ALIVE_MS = 60_000;
-/** Connections over the limit are heard and refused; over so many times it, cut off. */
-const SURPLUS_FACTOR = 4;
 /** How often the parser looks for headers and bodies that are overdue. */
 const TIMER_STEP_MS = 1000;
 const DRAIN_POLL_MS = 20;
+const NO_BYTES = new Uint8Array();
 
 /** A server on one or more sockets. */
 export class HttpServer {
   readonly #servers = new Set<http.Server>();
-  readonly #sockets = new Set<Socket>();
-  /** Connections over the limit: their first request is refused, then they end. */
-  readonly #surplus = new WeakSet<Socket>();
+  readonly connections: Connections;
   readonly turnstile: Turnstile;
   readonly unsent: UnsentAnswers;
   readonly #bodies: ByteBudget;
@@ -102,6 +107,7 @@ export class HttpServer {
     const { limits } = options;
     this.#limits = limits;
     this.#token = options.token;
+    this.connections = new Connections(limits.connections);
     this.turnstile = new Turnstile(limits.concurrent, limits.waiting);
     this.unsent = new UnsentAnswers(limits.heldBytes, limits.bodyTimeoutMs);
     this.#bodies = new ByteBudget(limits.heldBytes);
@@ -116,6 +122,7 @@ export class HttpServer {
   configure(limits: Limits, token: string | null): void {
     this.#limits = limits;
     this.#token = token;
+    this.connections.limit = limits.connections;
     this.turnstile.concurrent = limits.concurrent;
     this.turnstile.waiting = limits.waiting;
     this.unsent.limitBytes = limits.heldBytes;
@@ -147,7 +154,9 @@ export class HttpServer {
       connectionsCheckingInterval: Math.min(TIMER_STEP_MS, limits.bodyTimeoutMs),
       keepAliveTimeout: KEEP_ALIVE_MS,
     }, (request, response) => void this.#serve(request, response));
-    server.on("connection", (socket: Socket) => this.#accept(socket));
+    server.on("connection", (socket: Socket) => {
+      this.connections.accept(socket, this.#limits.bodyTimeoutMs);
+    });
     server.on("clientError", (error: Error, socket: Socket) => refuse(error, socket));
     server.on("checkContinue", (request, response) => {
       // Refused before it is sent, where its length says so already.
@@ -158,47 +167,37 @@ export class HttpServer {
     server.once("error", (cause: Error) => reject(cannotListen(on, cause)));
     server.listen(on, () => {
       this.#servers.add(server);
-      const address = server.address();
-      const port = typeof address === "object" && address ? address.port ?? null : null;
+      const on = server.address();
+      const tcp = typeof on === "object" && on?.port !== undefined ? on : null;
+      const host = tcp?.address.includes(":") ? `[${tcp.address}]` : tcp?.address;
       const close = () => {
         this.#servers.delete(server);
         server.close();
       };
-      resolve({ port, close });
+      const address = tcp && `${host}:${tcp.port}`;
+      resolve({ port: tcp?.port ?? null, address, close });
     });
     return promise;
-  }
-
-  #accept(socket: Socket): void {
-    const { connections, bodyTimeoutMs } = this.#limits;
-    if (this.#sockets.size >= SURPLUS_FACTOR * connections) return void socket.destroy();
-    if (this.#sockets.size >= connections) this.#surplus.add(socket);
-    this.#sockets.add(socket);
-    // Headers that never end: the parser's own timer starts with the first byte only.
-    const timer = setTimeout(() => {
-      if (socket.bytesRead === 0) socket.destroy();
-    }, bodyTimeoutMs);
-    socket.on("error", () => socket.destroy());
-    socket.once("close", () => {
-      clearTimeout(timer);
-      this.#sockets.delete(socket);
-    });
   }
 
   async #serve(request: http.IncomingMessage, response: http.ServerResponse) {
     const start = performance.now();
     this.#active++;
-    if (this.#surplus.has(request.socket as Socket)) response.shouldKeepAlive = false;
+    const socket = request.socket as Socket;
+    if (this.connections.isSurplus(socket)) response.shouldKeepAlive = false;
     const path = (request.url ?? "/").split("?", 1)[0]!;
     const known = this.options.routes.has(path) ? path : "other";
     let status = 500;
+    const held: Held = { bodyBytes: 0, answerBytes: 0, release: null };
     try {
-      const answer = await this.#answer(request, response, path);
-      status = this.#send(response, answer);
+      const answer = await this.#answer(request, response, path, held);
+      status = this.#send(response, answer, held.answerBytes);
     } catch (error) {
       status = this.#sendError(request, response, error, path);
     } finally {
       this.#active--;
+      held.release?.();
+      this.connections.answered(socket);
       const { requests, latency } = this.options.metrics;
       requests.add(1, { route: known, status: String(status) });
       latency.observe((performance.now() - start) / 1000, known);
@@ -209,6 +208,7 @@ export class HttpServer {
     request: http.IncomingMessage,
     response: http.ServerResponse,
     path: string,
+    held: Held,
   ): Promise<HttpAnswer> {
     const route = this.options.routes.get(path);
     if (!route) throw new HttpError(404, "not_found", `There is nothing at ${path}`);
@@ -216,9 +216,12 @@ export class HttpServer {
     if (method !== route.method) {
       throw new MethodError(path, route.method);
     }
-    if (route.limited && this.#surplus.has(request.socket as Socket)) {
+    if (route.limited && this.connections.isSurplus(request.socket as Socket)) {
       const { connections } = this.#limits;
-      throw new BusyError(503, `${connections} connections are open already`, 1);
+      throw new BusyError(503, `${connections} connections are at work already`, 1);
+    }
+    if (this.#token === null && isStray(request)) {
+      throw new HttpError(421, "stray_host", "This host goes by no such name here");
     }
     if (!route.open) this.#authorize(request);
     // Another site's page, in a browser on this host: it may not even make us compute.
@@ -229,8 +232,9 @@ export class HttpServer {
       throw new BusyError(503, "The service is stopping", 1);
     }
     if (!route.limited) {
-      const gone = new AbortController();
-      return route.handle(this.#request(request, path, new Uint8Array(), gone.signal));
+      const { signal } = new AbortController();
+      this.connections.working(request.socket as Socket);
+      return route.handle(this.#request(request, path, { signal }));
     }
     this.#rate.take();
     const stop = new AbortController();
@@ -240,17 +244,23 @@ export class HttpServer {
     );
     const gone = () => stop.abort(new HttpError(499, "gone", "The client is gone"));
     response.once("close", gone);
-    const held = { sizeBytes: 0 };
+    const { signal } = stop;
+    const reserve = async (sizeBytes: number) => {
+      held.release = await this.unsent.take(sizeBytes, signal);
+      held.answerBytes = sizeBytes;
+    };
     try {
-      const body = await this.#body(request, held);
-      const leave = await this.turnstile.enter(stop.signal);
+      const body = await readBody(request, this.#limits, this.#bodies, held);
+      this.connections.working(request.socket as Socket);
+      const asked = { body, signal, reserve };
+      const leave = await this.turnstile.enter(signal);
       try {
-        return await route.handle(this.#request(request, path, body, stop.signal));
+        return await route.handle(this.#request(request, path, asked));
       } finally {
         leave();
       }
     } finally {
-      this.#bodies.give(held.sizeBytes);
+      this.#bodies.give(held.bodyBytes);
       response.off("close", gone);
       clearTimeout(timer);
     }
@@ -259,11 +269,12 @@ export class HttpServer {
   #request(
     request: http.IncomingMessage,
     path: string,
-    body: Uint8Array,
-    signal: AbortSignal,
+    more: Pick<HttpRequest, "signal"> & Partial<HttpRequest>,
   ): HttpRequest {
     const query = new URLSearchParams((request.url ?? "").split("?")[1] ?? "");
-    return { method: request.method ?? "GET", path, query, body, signal };
+    const method = request.method ?? "GET";
+    const reserve = () => Promise.resolve();
+    return { method, path, query, body: NO_BYTES, reserve, ...more };
   }
 
   /** The token, as programs send it, or as the password that a browser asks for. */
@@ -280,57 +291,25 @@ export class HttpServer {
     throw new HttpError(401, "unauthorized", "The token is missing or wrong");
   }
 
-  /** The body, within its limit and time. @param held counts what is held of it */
-  #body(
-    request: http.IncomingMessage,
-    held: { sizeBytes: number },
-  ): Promise<Uint8Array> {
-    const { bodyBytes, bodyTimeoutMs } = this.#limits;
-    const tooLarge = () =>
-      new HttpError(413, "too_large", `The body is over ${bodyBytes} bytes`);
-    if (bodyLength(request) > bodyBytes) return Promise.reject(tooLarge());
-    return new Promise((resolve, reject) => {
-      const pieces: Buffer[] = [];
-      const timer = setTimeout(() => {
-        reject(new HttpError(408, "too_slow", "The body did not arrive in time"));
-      }, bodyTimeoutMs);
-      const done = () => clearTimeout(timer);
-      request.on("data", (piece: Buffer) => {
-        try {
-          if (held.sizeBytes + piece.length > bodyBytes) throw tooLarge();
-          this.#bodies.take(piece.length);
-        } catch (error) {
-          done();
-          request.pause();
-          request.removeAllListeners("data");
-          return reject(error as OpError);
-        }
-        held.sizeBytes += piece.length;
-        pieces.push(piece);
-      });
-      request.once("end", () => {
-        done();
-        resolve(pieces.length === 1 ? pieces[0]! : Buffer.concat(pieces));
-      });
-      request.once("close", () => {
-        done();
-        // Also comes after a whole body: an error costs more than asking.
-        if (!request.complete) reject(new HttpError(499, "gone", "The client is gone"));
-      });
-    });
-  }
-
-  #send(response: http.ServerResponse, answer: HttpAnswer): number {
+  /** @param reservedBytes what the answer holds until it is taken */
+  #send(
+    response: http.ServerResponse,
+    answer: HttpAnswer,
+    reservedBytes = 0,
+  ): number {
     const status = answer.status ?? 200;
     if (response.destroyed) return 499;
-    const body = Buffer.from(answer.body);
-    response.writeHead(status, {
-      "content-type": answer.type,
-      "content-length": body.length,
-      ...answer.headers,
-    });
-    response.end(body);
-    this.unsent.watch(response, body.length);
+    const headers = { "content-type": answer.type, ...answer.headers };
+    if (typeof answer.body === "string") {
+      const body = Buffer.from(answer.body);
+      response.writeHead(status, { "content-length": body.length, ...headers });
+      this.unsent.watch(response, Math.max(body.length, reservedBytes));
+      response.end(body);
+    } else {
+      response.writeHead(status, headers);
+      this.unsent.watch(response, reservedBytes);
+      sendPieces(response, answer.body);
+    }
     return status;
   }
 
@@ -373,6 +352,6 @@ export class HttpServer {
     while (this.#active > 0 && Date.now() < deadline) {
       await new Promise((resolve) => setTimeout(resolve, DRAIN_POLL_MS));
     }
-    for (const socket of this.#sockets) socket.destroy();
+    this.connections.destroy();
   }
 }

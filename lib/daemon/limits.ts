@@ -32,7 +32,7 @@ export const DEFAULT_LIMITS: Limits = {
   bodyTimeoutMs: 10_000,
   requestTimeoutMs: 60_000,
   connections: 1024,
-  heldBytes: 256 * 1024 * 1024,
+  heldBytes: 128 * 1024 * 1024,
 };
 
 /** Refused for now: 429 (too many from you) or 503 (too many for me). */

@@ -118,22 +118,49 @@ export function shorten(vector: Float32Array, dimensions: number): Float32Array 
   return norm === 0 ? cut : cut.map((value) => value / norm);
 }
 
+/** A float32 as text, with a comma, is this long at most, nearly always; and as base64. */
+const FLOAT_BYTES = 22, BASE64_BYTES = 6;
+/** Answers of more than this are written piece by piece, as they are taken. */
+const WHOLE_BYTES = 1024 * 1024;
+/** About the length of a piece, and what is held of them at once. */
+const PIECE_CHARS = 64 * 1024, PIECES_BYTES = 4 * PIECE_CHARS;
+
+/** What an answer holds until it is taken, and whether it is written piece by piece. */
+export function answerSize(
+  texts: number,
+  dimensions: number,
+  format: EmbeddingsRequest["format"],
+): { readonly sizeBytes: number; readonly inPieces: boolean } {
+  const numbers = texts * dimensions;
+  const matrixBytes = numbers * Float32Array.BYTES_PER_ELEMENT;
+  const textBytes = numbers * (format === "float" ? FLOAT_BYTES : BASE64_BYTES);
+  const inPieces = textBytes > WHOLE_BYTES;
+  return { sizeBytes: matrixBytes + (inPieces ? PIECES_BYTES : textBytes), inPieces };
+}
+
 /**
- * The body of an answer. Written by hand: `JSON.stringify` of the whole costs twice.
+ * The body of an answer, in pieces. Written by hand: `JSON.stringify` of the whole costs
+ * twice.
  *
  * @param rows one vector per text
  * @param promptTokens tokens that the model read; hits cost none
  */
-export function embeddingsBody(
-  rows: readonly Float32Array[],
+export function* embeddingsBody(
+  rows: Iterable<Float32Array>,
   model: string,
   format: "float" | "base64",
   promptTokens: number,
-): string {
-  const data = rows.map((row, index) =>
-    `{"object":"embedding","index":${index},"embedding":${encodeRow(row, format)}}`
-  );
-  return `{"object":"list","data":[${data.join(",")}],"model":${JSON.stringify(model)},` +
+): Generator<string> {
+  let piece = `{"object":"list","data":[`, index = 0;
+  for (const row of rows) {
+    if (index > 0) piece += ",";
+    piece += `{"object":"embedding","index":${index++},` +
+      `"embedding":${encodeRow(row, format)}}`;
+    if (piece.length < PIECE_CHARS) continue;
+    yield piece;
+    piece = "";
+  }
+  yield piece + `],"model":${JSON.stringify(model)},` +
     `"usage":{"prompt_tokens":${promptTokens},"total_tokens":${promptTokens}}}`;
 }
 

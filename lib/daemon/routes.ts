@@ -57,11 +57,11 @@ function embeddingsRoute(service: EmbeddingService, limits: () => Limits): Route
   return {
     method: "POST",
     limited: true,
-    async handle({ body, signal }) {
+    async handle({ body, signal, reserve }) {
       const request = parseEmbeddings(parseObject(body), limits().batchTexts);
       return {
         type: "application/json",
-        body: await service.embeddings(request, signal),
+        body: await service.embeddings(request, signal, reserve),
       };
     },
   };

@@ -1,6 +1,8 @@
-import net from "node:net";
 import OpenAI from "openai";
 import { OpenAIEmbeddings } from "@langchain/openai";
+import { EmbeddingCache } from "../../lib/cache/embedding_cache.ts";
+import { EmbeddingService } from "../../lib/daemon/embedding_service.ts";
+import { Models } from "../../lib/daemon/models.ts";
 import { BuiltinEmbedder } from "../../lib/embed/builtin.ts";
 import {
   assertEquals,
@@ -8,21 +10,8 @@ import {
   assertRejects,
   assertTrue,
 } from "../support/assert.ts";
-import { sh } from "../support/scratch.ts";
-import { fakeModel, overSocket, testService } from "./support.ts";
-
-async function post(url: string, body: unknown, headers: Record<string, string> = {}) {
-  const response = await fetch(url, {
-    method: "POST",
-    headers: { "content-type": "application/json", ...headers },
-    body: typeof body === "string" ? body : JSON.stringify(body),
-  });
-  const { status } = response;
-  return { status, headers: response.headers, json: await response.json() };
-}
-
-/** One turn of the event loop. */
-const turn = () => new Promise((resolve) => setTimeout(resolve, 0));
+import { sh, tempFolder } from "../support/scratch.ts";
+import { fakeModel, overSocket, post, testService, turn } from "./support.ts";
 
 Deno.test("the openai client gets the model's own vectors, as floats and as base64", async () => {
   await using service = await testService();
@@ -56,6 +45,33 @@ Deno.test("the openai client gets the model's own vectors, as floats and as base
   assertEquals([one.data.length, one.model, one.object], [1, "builtin", "list"]);
   const names = (await client.models.list()).data.map(({ id }) => id);
   assertEquals(names, ["builtin"]);
+});
+
+Deno.test("an answer that is sent in pieces is whole for the openai client", async () => {
+  await using service = await testService();
+  const client = new OpenAI({
+    baseURL: `${service.url}/v1`,
+    apiKey: "none",
+    maxRetries: 0,
+  });
+  const input = Array.from({ length: 600 }, (_, n) => `größe ${n}`);
+  const ask = (more: object) =>
+    client.embeddings.create({ model: "builtin", input, ...more }).asResponse();
+  const large = await ask({ encoding_format: "float" });
+  assertEquals(large.headers.get("transfer-encoding"), "chunked");
+  assertEquals(large.headers.get("content-length"), null);
+  const { data, usage } = await large.json();
+  assertEquals(usage.total_tokens > 0, true);
+  const small = await (await ask({ dimensions: 64, encoding_format: "float" })).json();
+  const { matrix } = await new BuiltinEmbedder().embed(input);
+  for (const [row, { index, embedding }] of data.entries()) {
+    assertEquals([index, embedding.length], [row, 384]);
+    const norm = Math.hypot(...embedding.slice(0, 64)) || 1;
+    for (let i = 0; i < 64; i++) {
+      assertTrue(Math.abs(embedding[i] - matrix[row * 384 + i]!) < 1e-3);
+      assertTrue(Math.abs(small.data[row].embedding[i] - embedding[i] / norm) < 1e-5);
+    }
+  }
 });
 
 Deno.test("LangChain's OpenAIEmbeddings works unchanged", async () => {
@@ -131,6 +147,36 @@ Deno.test("similarity finds the nearest cached texts", async () => {
   assertEquals(bad.json.error.param, "k");
 });
 
+Deno.test("a search answers others between two of its slices, and one search waits for another", async () => {
+  await using service = await testService();
+  const texts = Array.from({ length: 300 }, (_, n) => `text number ${n}`);
+  await post(`${service.url}/v1/embeddings`, { input: texts });
+  const events: string[] = [];
+  let searches = 0;
+  const search = (name: string) =>
+    post(`${service.url}/v1/similarity`, { input: "text number 7", k: 3 })
+      .then(({ json }) => {
+        events.push(name);
+        assertEquals(json.data[0].text, "text number 7");
+      });
+  let second: Promise<void> | undefined;
+  service.service.slices = {
+    sliceMs: 0,
+    async pause() {
+      if (searches++ > 0) return;
+      const { status } = await post(`${service.url}/v1/embeddings`, { input: "else" });
+      events.push(`embedded ${status}`);
+      second = search("second");
+      while (service.server.turnstile.inside < 2) await turn();
+      for (let i = 0; i < 5; i++) await turn(); // from its place to the search
+      assertEquals(searches, 1, "two searches do not take turns");
+    },
+  };
+  await search("first");
+  await second;
+  assertEquals(events, ["embedded 200", "first", "second"]);
+});
+
 Deno.test("metrics are what Prometheus's own parser reads", async () => {
   await using service = await testService();
   for (let i = 0; i < 3; i++) {
@@ -187,135 +233,6 @@ Deno.test("a page of another site cannot make it compute", async () => {
   assertEquals((await from("same-origin")).status, 200);
 });
 
-/** What a raw socket hears until the other side closes; `""` when it is cut off. */
-function hear(path: string, ...say: (string | Uint8Array)[]): Promise<string> {
-  return new Promise((resolve) => {
-    let text = "";
-    const socket = net.connect(path, () => say.forEach((piece) => socket.write(piece)));
-    socket.on("data", (piece) => text += piece.toString("latin1"));
-    socket.on("error", () => {}); // cut off: what was heard counts
-    socket.on("close", () => resolve(text));
-  });
-}
-
-Deno.test("what is not HTTP is told so, and the connection ends", async () => {
-  await using service = await testService();
-  const head = "POST /v1/embeddings HTTP/1.1\r\nhost: x\r\n";
-  const cases: [string, string][] = [
-    ["GARBAGE\r\n\r\n", "400"],
-    ["GET / HTTP/9.9\r\n\r\n", "400"],
-    [`${head}content-length: 1\r\ncontent-length: 2\r\n\r\n{}`, "400"],
-    [`${head}content-length: 2\r\ntransfer-encoding: chunked\r\n\r\n{}`, "400"],
-    [`${head}content-length: -2\r\n\r\n{}`, "400"],
-    [`${head}transfer-encoding: chunked\r\n\r\nnonsense\r\n`, "400"],
-    [`${head}long: ${"x".repeat(40_000)}\r\n\r\n`, "431"],
-    ["\x16\x03\x01\x02\x00\x01\x00", "400"],
-    // Its length alone is enough to refuse it: nothing is asked for.
-    [`${head}expect: 100-continue\r\ncontent-length: 99999999\r\n\r\n`, "413"],
-  ];
-  for (const [text, status] of cases) {
-    const heard = await hear(service.socket, text);
-    assertEquals(heard.slice(0, 12), `HTTP/1.1 ${status}`, text.slice(0, 80));
-    assertIncludes(heard, '{"error":{"message":"');
-  }
-});
-
-Deno.test("connections over the limit hear 503, and the others go on", async () => {
-  await using service = await testService({ limits: { connections: 3 } });
-  const body = '{"input":"a"}';
-  const request = `POST /v1/embeddings HTTP/1.1\r\nhost: x\r\n` +
-    `content-length: ${body.length}\r\n\r\n${body}`;
-  const open: net.Socket[] = [];
-  const first = () =>
-    new Promise<string>((resolve) => {
-      const socket = net.connect(service.socket, () => socket.write(request));
-      socket.once("data", (piece) => resolve(piece.toString("latin1")));
-      socket.on("error", () => resolve("cut off"));
-      open.push(socket);
-    });
-  for (let i = 0; i < 3; i++) assertIncludes(await first(), "HTTP/1.1 200");
-  const heard = await hear(service.socket, request);
-  assertIncludes(heard, "HTTP/1.1 503");
-  assertIncludes(heard, /retry-after: 1/i);
-  open.forEach((socket) => socket.destroy());
-  while ((await overSocket(service.socket, "/v1/embeddings", body)).status !== 200);
-});
-
-Deno.test("request bodies together are bounded, whole or not", async () => {
-  await using service = await testService({ limits: { heldBytes: 300_000 } });
-  const head =
-    "POST /v1/embeddings HTTP/1.1\r\nhost: x\r\ncontent-length: 200000\r\n\r\n";
-  const slow = net.connect(service.socket, () => slow.write(head + "x".repeat(199_999)));
-  slow.on("error", () => {}); // destroyed below
-  while (service.server.bodyBytes < 199_999) await turn();
-  const ask = () => post(`${service.url}/v1/embeddings`, { input: "x".repeat(150_000) });
-  const { status, json, headers } = await ask();
-  assertEquals([status, json.error.code], [503, "overloaded"]);
-  assertEquals(headers.get("retry-after"), "1");
-  slow.destroy();
-  while (service.server.bodyBytes > 0) await turn();
-  assertEquals((await ask()).status, 200);
-  assertEquals(service.server.bodyBytes, 0);
-});
-
-Deno.test("clients that ask and do not read are cut off, the oldest first", async () => {
-  await using service = await testService({
-    embedders: { test: fakeModel(1024) },
-    limits: { heldBytes: 8_000_000, bodyTimeoutMs: 60_000 },
-  });
-  const body = JSON.stringify({ input: Array.from({ length: 200 }, (_, n) => `t ${n}`) });
-  const request = `POST /v1/embeddings HTTP/1.1\r\nhost: x\r\n` +
-    `content-length: ${body.length}\r\n\r\n${body}`;
-  const sockets = Array.from({ length: 10 }, () => net.connect(service.socket));
-  for (const socket of sockets) {
-    socket.on("error", () => {}); // cut off is what is expected
-    socket.pause();
-    socket.write(request);
-  }
-  const { unsent } = service.server;
-  while (unsent.cut === 0) await turn();
-  assertTrue(unsent.heldBytes <= 8_000_000, `${unsent.heldBytes}`);
-  const { status, text } = await overSocket(service.socket, "/v1/embeddings", body);
-  assertEquals([status, JSON.parse(text).data.length], [200, 200]);
-  sockets.forEach((socket) => socket.destroy());
-  while (unsent.heldBytes > 0) await turn();
-});
-
-Deno.test("load beyond capacity is answered with 503 or 429 and a time to wait", async () => {
-  const { promise: open, resolve: release } = Promise.withResolvers<void>();
-  const model = fakeModel(8, () => open);
-  await using service = await testService({
-    embedders: { test: model },
-    limits: { concurrent: 2, waiting: 3 },
-  });
-  const asked = Array.from(
-    { length: 20 },
-    (_, i) => post(`${service.url}/v1/embeddings`, { input: `text ${i}` }),
-  );
-  // All but the two inside and the three waiting are refused before any is answered.
-  const first = await Promise.race(asked);
-  assertEquals([first.status, first.headers.get("retry-after")], [503, "1"]);
-  while (
-    service.service.metrics.requests.get({ route: "/v1/embeddings", status: "503" }) < 15
-  ) {
-    await turn();
-  }
-  release();
-  const statuses = (await Promise.all(asked)).map(({ status }) => status).sort();
-  assertEquals(statuses, [...Array(5).fill(200), ...Array(15).fill(503)]);
-
-  await using limited = await testService({ limits: { perSecond: 2 } });
-  const many = await Promise.all(
-    Array.from(
-      { length: 12 },
-      () => post(`${limited.url}/v1/embeddings`, { input: "a" }),
-    ),
-  );
-  const refused = many.filter(({ status }) => status === 429);
-  assertTrue(refused.length >= 7, `${refused.length} refused`);
-  assertTrue(Number(refused[0]!.headers.get("retry-after")) >= 1);
-});
-
 Deno.test("one text that many ask for at once is computed once", async () => {
   const { promise: open, resolve: release } = Promise.withResolvers<void>();
   const model = fakeModel(8, () => open);
@@ -331,31 +248,6 @@ Deno.test("one text that many ask for at once is computed once", async () => {
   for (const vector of vectors) assertEquals(vector, vectors[0]);
   assertEquals(model.calls, [["the same"]]);
   assertEquals(service.service.metrics.shared.get(), 9);
-});
-
-Deno.test("slow, silent and broken clients hold up nobody", async () => {
-  await using service = await testService({ limits: { bodyTimeoutMs: 300 } });
-  const head = "POST /v1/embeddings HTTP/1.1\r\nhost: x\r\ncontent-length: 100\r\n\r\n";
-  const starts = [
-    "",
-    "POST /v1/embed",
-    head,
-    head + '{"input":',
-    "\x00\x01garbage\r\n\r\n",
-  ];
-  const closed = starts.map((start) =>
-    new Promise<void>((resolve) => {
-      const socket = net.connect(service.socket, () => socket.write(start));
-      socket.resume();
-      socket.on("error", () => {}); // cut off is what is expected
-      socket.on("close", () => resolve());
-    })
-  );
-  for (let i = 0; i < 50; i++) {
-    const body = JSON.stringify({ input: `quick ${i}` });
-    assertEquals((await overSocket(service.socket, "/v1/embeddings", body)).status, 200);
-  }
-  await Promise.all(closed);
 });
 
 Deno.test("a client that goes while its text is computed frees its place", async () => {
@@ -379,4 +271,25 @@ Deno.test("a client that goes while its text is computed frees its place", async
     (await post(`${service.url}/v1/embeddings`, { input: "next" })).status,
     200,
   );
+});
+
+Deno.test("a vector from memory is a copy: its slot may be another's before it is sent", async () => {
+  await using scratch = await tempFolder("op-dbus-serve-");
+  const model = fakeModel(8);
+  using cache = EmbeddingCache.open(scratch.path, { arenaBytes: 1 }); // a slot or so
+  const models = new Models({
+    defaultName: "test",
+    names: () => ["test"],
+    open: () => Promise.resolve(model),
+  });
+  const service = new EmbeddingService(cache, models);
+  const texts = Array.from({ length: 1000 }, (_, n) => `text ${n}`);
+  const { matrix } = await cache.getOrEmbed(texts, model);
+  const last = texts.findLast((text) => cache.peek(text, model.identity))!;
+  const asked = service.embed([last], model, new AbortController().signal);
+  for (let turns = 0; turns < 3; turns++) {
+    for (const text of texts) cache.lookup(text, model.identity);
+  }
+  const row = texts.indexOf(last) * 8;
+  assertEquals([...(await asked).matrix], [...matrix.subarray(row, row + 8)]);
 });

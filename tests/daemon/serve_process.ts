@@ -3,8 +3,13 @@ import { spawnCli } from "../support/cli.ts";
 import type { TestRoot } from "../support/cli_root.ts";
 
 /** A service of the test's own, as a process. */
-export async function startServe(root: TestRoot, args: string[] = [], env = {}) {
-  const socket = `${root.scratch.path}/serve.sock`;
+export async function startServe(
+  root: TestRoot,
+  args: string[] = [],
+  env = {},
+  name = "serve.sock",
+) {
+  const socket = `${root.scratch.path}/${name}`;
   const all = ["--root", root.path, "serve", "--socket", socket, ...args];
   const child = spawnCli(all, { env });
   let log = "";

@@ -1,5 +1,6 @@
 /** What several tests of the service share. */
 import http from "node:http";
+import net from "node:net";
 import { hash } from "node:crypto";
 import { EmbeddingCache } from "../../lib/cache/embedding_cache.ts";
 import type { Embedder } from "../../lib/embed/embedder.ts";
@@ -121,4 +122,40 @@ export function fakeModel(
     },
     [Symbol.dispose]() {},
   };
+}
+
+/** Posts JSON, or a text that should be some. */
+export async function post(
+  url: string,
+  body: unknown,
+  headers: Record<string, string> = {},
+) {
+  const response = await fetch(url, {
+    method: "POST",
+    headers: { "content-type": "application/json", ...headers },
+    body: typeof body === "string" ? body : JSON.stringify(body),
+  });
+  const { status } = response;
+  return { status, headers: response.headers, json: await response.json() };
+}
+
+/** One turn of the event loop. */
+export const turn = () => new Promise((resolve) => setTimeout(resolve, 0));
+
+/** What a raw socket hears until the other side closes; `""` when it is cut off. */
+export function hear(path: string, ...say: (string | Uint8Array)[]): Promise<string> {
+  return new Promise((resolve) => {
+    let text = "";
+    const socket = net.connect(path, () => say.forEach((piece) => socket.write(piece)));
+    socket.on("data", (piece) => text += piece.toString("latin1"));
+    socket.on("error", () => {}); // cut off: what was heard counts
+    socket.on("close", () => resolve(text));
+  });
+}
+
+/** A request for embeddings as a raw socket sends it. */
+export function rawRequest(input: unknown): string {
+  const body = JSON.stringify({ input });
+  return `POST /v1/embeddings HTTP/1.1\r\nhost: x\r\n` +
+    `content-length: ${body.length}\r\n\r\n${body}`;
 }

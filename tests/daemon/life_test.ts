@@ -1,0 +1,92 @@
+import http from "node:http";
+import { assertEquals, assertIncludes, assertTrue } from "../support/assert.ts";
+import { cliCommand } from "../support/cli.ts";
+import { plainRoot } from "../support/cli_root.ts";
+import { until } from "./redis_server.ts";
+import { startServe } from "./serve_process.ts";
+import { overSocket } from "./support.ts";
+
+/** Another endpoint that answers when the test lets it. */
+async function slowEndpoint() {
+  const { promise: open, resolve: release } = Promise.withResolvers<void>();
+  let asked = 0;
+  const server = http.createServer((request, response) => {
+    asked++;
+    request.resume();
+    void open.then(() =>
+      response.end('{"data":[{"index":0,"embedding":[1,2,3,4]}],"usage":{}}')
+    );
+  });
+  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+  const { port } = server.address() as { port: number };
+  const url = `http://127.0.0.1:${port}/v1`;
+  const set = [`url=${url}`, "model=there", "dimensions=4"]
+    .flatMap((one) => ["--set", `serve.upstream.${one}`]);
+  return {
+    set,
+    release,
+    asked: () => asked,
+    async [Symbol.asyncDispose]() {
+      server.closeAllConnections();
+      await new Promise((resolve) => server.close(resolve));
+    },
+  };
+}
+
+Deno.test("SIGTERM lets the request under way end, takes no other, and keeps what was computed", async () => {
+  await using root = await plainRoot();
+  await using endpoint = await slowEndpoint();
+  const first = await startServe(root, endpoint.set);
+  const ask = (socket: string) => overSocket(socket, "/v1/embeddings", '{"input":"a"}');
+  const underWay = ask(first.socket);
+  await until(() => endpoint.asked() === 1);
+  first.child.kill("SIGTERM");
+  await first.logged("stopping");
+  await until(() => ask(first.socket).then(({ status }) => status === 503, () => true));
+  assertTrue(!first.log().includes("stopped"), "it waits for the request");
+  endpoint.release();
+  const answer = await underWay;
+  assertEquals(answer.status, 200);
+  assertEquals(await first.stop(), 0);
+  await using second = await startServe(root, endpoint.set);
+  assertEquals(JSON.parse((await ask(second.socket)).text), JSON.parse(answer.text));
+  assertEquals(endpoint.asked(), 1);
+  assertEquals(await second.stop(), 0);
+});
+
+Deno.test("of two services on one root one runs the schedule, and the other one after it", async () => {
+  await using root = await plainRoot();
+  const leads = async (socket: string) =>
+    JSON.parse((await overSocket(socket, "/overview.json")).text).leader;
+  const first = await startServe(root);
+  await until(() => leads(first.socket));
+  await using second = await startServe(root, [], {}, "other.sock");
+  assertEquals([await leads(first.socket), await leads(second.socket)], [true, false]);
+  first.child.kill("SIGKILL");
+  await first.stop();
+  await until(() => leads(second.socket));
+  assertEquals(await second.stop(), 0);
+});
+
+/** Opens a listening socket as systemd would, and becomes the command that is given. */
+const ACTIVATE = `
+import os, socket, sys
+s = socket.socket()
+s.bind((sys.argv[1], 0))
+s.listen()
+os.dup2(s.fileno(), 3, inheritable=True)
+os.environ.update(LISTEN_FDS="1", LISTEN_PID=str(os.getpid()))
+os.execv(sys.argv[2], sys.argv[2:])`;
+
+Deno.test("a socket that systemd opens to all is refused without a token", async () => {
+  await using root = await plainRoot();
+  const [program, ...args] = cliCommand();
+  const serve = [program!, ...args, "--root", root.path, "serve"];
+  const { code, stderr } = await new Deno.Command("/usr/bin/python3", {
+    args: ["-c", ACTIVATE, "0.0.0.0", ...serve],
+    env: { OPDBUS_CONFIG: "/dev/null" },
+  }).output();
+  const said = new TextDecoder().decode(stderr);
+  assertEquals(code, 2, said);
+  assertIncludes(said, "anybody could use it");
+});
