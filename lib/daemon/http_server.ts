@@ -64,8 +64,6 @@ export type ListenOn =
 export interface Listening {
   /** The TCP port; null for a unix socket. */
   readonly port: number | null;
-  /** Address and port, as `127.0.0.1:80` or `[::1]:80`; null for a unix socket. */
-  readonly address: string | null;
   /** Takes no more connections there; those that are open go on. */
   readonly close: () => void;
 }
@@ -167,15 +165,13 @@ export class HttpServer {
     server.once("error", (cause: Error) => reject(cannotListen(on, cause)));
     server.listen(on, () => {
       this.#servers.add(server);
-      const on = server.address();
-      const tcp = typeof on === "object" && on?.port !== undefined ? on : null;
-      const host = tcp?.address.includes(":") ? `[${tcp.address}]` : tcp?.address;
+      const address = server.address();
+      const port = typeof address === "object" && address ? address.port ?? null : null;
       const close = () => {
         this.#servers.delete(server);
         server.close();
       };
-      const address = tcp && `${host}:${tcp.port}`;
-      resolve({ port: tcp?.port ?? null, address, close });
+      resolve({ port, close });
     });
     return promise;
   }

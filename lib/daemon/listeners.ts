@@ -29,12 +29,17 @@ export class Listeners {
 
   /**
    * Takes over sockets that systemd opened.
-   * @param allow throws for an address that clients without a token must not have
+   * @throws {OpError} `cannot_listen` for one that is no unix stream socket
    */
-  async takeOver(fds: readonly number[], allow: (address: string) => void) {
+  async takeOver(fds: readonly number[]): Promise<void> {
     for (const fd of fds) {
-      const { address } = await this.server.listen({ fd });
-      if (address !== null) allow(address);
+      try {
+        await this.server.listen({ fd });
+      } catch (cause) {
+        const message = `Cannot take over the socket that systemd opened as ${fd}`;
+        const hint = "give it unix stream sockets only; for TCP set serve.listen";
+        throw new OpError("cannot_listen", message, { cause, hint });
+      }
     }
     if (fds.length > 0) this.log("took over sockets", { count: fds.length });
   }

@@ -205,7 +205,7 @@ export class Service {
     });
     this.#closers.push(() => this.listeners[Symbol.dispose]());
     const fds = activatedFds(env);
-    await this.listeners.takeOver(fds, (address) => parseListen(address, token));
+    await this.listeners.takeOver(fds);
     const path = config.get("serve.socket");
     if (fds.length === 0 && path !== "") await this.listeners.onPath(path);
     (await this.listeners.tcp(parseListen(config.get("serve.listen"), token))).commit();

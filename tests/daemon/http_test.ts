@@ -288,7 +288,7 @@ Deno.test("a vector from memory is a copy: its slot may be another's before it i
   const last = texts.findLast((text) => cache.peek(text, model.identity))!;
   const asked = service.embed([last], model, new AbortController().signal);
   for (let turns = 0; turns < 3; turns++) {
-    for (const text of texts) cache.lookup(text, model.identity);
+    for (const text of texts.slice(0, 500)) cache.lookup(text, model.identity);
   }
   const row = texts.indexOf(last) * 8;
   assertEquals([...(await asked).matrix], [...matrix.subarray(row, row + 8)]);
