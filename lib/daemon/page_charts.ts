@@ -57,7 +57,8 @@ function ticks(t0, t1, most) {
 }
 const timeAxis = (t0, t1, x, y0, y1) => ticks(t0, t1, (x(t1) - x(t0)) / 90).flatMap((t) => [
   make("line", { x1: x(t), x2: x(t), y1: y0, y2: y1, class: "grid" }),
-  make("text", { x: x(t), y: y1 + 16, "text-anchor": "middle" }, clock(t, t1 - t0)),
+  make("text", { ...(x(t) > x(t1) - 36 ? { x: x(t1) + 8, "text-anchor": "end" }
+    : { x: x(t), "text-anchor": "middle" }), y: y1 + 16 }, clock(t, t1 - t0)),
 ]);
 
 /** Hit rate as a line over the volume by layer; the cursor is moved by arrow keys. */
@@ -109,7 +110,7 @@ function latencyChart(rows, width) {
   const W = width, L = 84, R = 16, ROW = 44, LOW = -4, HIGH = 1;
   const x = (seconds) => L + (W - L - R) * (Math.log10(Math.min(10, Math.max(1e-4, seconds))) - LOW) / (HIGH - LOW);
   const H = rows.length * ROW + 12;
-  const grid = [-4, -3, -2, -1, 0, 1].flatMap((power) => [
+  const grid = (W < 420 ? [-4, -2, 0] : [-4, -3, -2, -1, 0, 1]).flatMap((power) => [
     make("line", { x1: x(10 ** power), x2: x(10 ** power), y1: 4, y2: H, class: "grid" }),
     make("text", { x: x(10 ** power), y: H + 16, "text-anchor": "middle" }, duration(10 ** power)),
   ]);

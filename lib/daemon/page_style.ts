@@ -33,7 +33,7 @@ nav a { text-decoration: none; } nav a:hover { text-decoration: underline; }
 .skip:focus { left: 1rem; top: .5rem; background: var(--card); padding: .5rem; }
 main { display: grid; grid-template-columns: repeat(2, minmax(0, 1fr)); gap: 1rem; padding-top: 1rem; padding-bottom: 1rem; }
 main:focus { outline: none; }
-.stale main { opacity: .9; filter: grayscale(1); }
+.stale main { opacity: .9; filter: saturate(.5); }
 #figures { grid-column: 1 / -1; display: grid; gap: .75rem; margin: 0;
   grid-template-columns: repeat(auto-fit, minmax(8.2rem, 1fr)); }
 #figures div, section { background: var(--card); border: 1px solid var(--line); border-radius: 10px; box-shadow: var(--shadow); }

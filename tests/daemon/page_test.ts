@@ -122,6 +122,45 @@ Deno.test("arrow keys read the hit rate, sample by sample", async () => {
   assertEquals(page.said, []);
 });
 
+/** Words of charts that are cut off, or touch another. */
+const CROWDED = `[...document.querySelectorAll("svg")].flatMap((svg) => {
+  const frame = svg.getBoundingClientRect();
+  const words = [...svg.querySelectorAll("text")].map((text) => {
+    const { left, right, top, bottom } = text.getBoundingClientRect();
+    return { text: text.firstChild.data, left, right, top, bottom };
+  });
+  const cut = words.filter(({ left, right }) => left < frame.left - 1 || right > frame.right + 1);
+  const touching = words.filter((a, at) => words.some((b, other) => other > at &&
+    a.left < b.right && b.left < a.right && a.top < b.bottom - 3 && b.top < a.bottom - 3));
+  return [...cut, ...touching].map(({ text }) => text);
+})`;
+
+Deno.test("no word of the charts is cut off or covers another", async () => {
+  await using root = await plainRoot();
+  const { serve, base } = await pageOf(root);
+  await using _stop = serve;
+  await using page = await openPage(`${base}/`);
+  await page.until(DRAWN);
+  for (const spanS of [60, 3600, 86_400, 40 * 86_400]) {
+    await page.evaluate(`clearTimeout(timer); paused = true;
+      latest.now = Date.UTC(2026, 10, 26, 12);
+      latest.history = Array.from({ length: 50 }, (_, n) => ({
+        time: latest.now - ${spanS} * 1000 * (1 - n / 49),
+        memory: 90 * n, disk: 5, shared: 1, model: 3 }));
+      latest.latency = ["memory", "disk", "shared", "model"].map((layer, n) => (
+        { layer, p50: 10 ** (n - 4), p99: n === 3 ? null : 10 ** (n - 3), count: 12345678 }));
+      latest.snapshots_possible = true;
+      latest.snapshots = latest.history.map(({ time }, n) => (
+        { name: "s" + n, target: n % 2 ? "cache" : "a-very-long-target", time }));`);
+    for (const width of [320, 360, 768, 1280]) {
+      await page.show(width, 800, "light");
+      await page.evaluate("draw()");
+      assertEquals(await page.evaluate(CROWDED), [], `${width} px, ${spanS} s`);
+    }
+  }
+  assertEquals(page.said, []);
+});
+
 /** The least contrast of the page's texts with what they stand on, by WCAG 2.1, 1.4.3. */
 const LEAST_CONTRAST = `(() => {
   const rgb = (text) => text.match(/[\\d.]+/g).map(Number);
