@@ -30,11 +30,10 @@ const OWN_NAME =
   /^(?:\[[0-9a-f:.]+\]|\d+\.\d+\.\d+\.\d+|(?:[\w-]+\.)*localhost)(?::\d+)?$/i;
 
 /**
- * True for a request over TCP to a name that somebody else may have given this address:
- * so a page of theirs would come past a browser's same-origin policy.
+ * True for a request to a name that somebody else may have given this address: so a page
+ * of theirs would come past a browser's same-origin policy.
  */
 export function isStray(request: http.IncomingMessage): boolean {
-  if (request.socket.remoteAddress === undefined) return false; // a unix socket
   return !OWN_NAME.test(request.headers.host ?? "localhost");
 }
 

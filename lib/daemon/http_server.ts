@@ -144,14 +144,14 @@ export class HttpServer {
    * @throws {OpError} `cannot_listen`
    */
   listen(on: ListenOn): Promise<Listening> {
-    const limits = this.#limits;
+    const limits = this.#limits, isTcp = "host" in on;
     const server = http.createServer({
       maxHeaderSize: HEADER_LIMIT_BYTES,
       headersTimeout: limits.bodyTimeoutMs,
       requestTimeout: limits.bodyTimeoutMs,
       connectionsCheckingInterval: Math.min(TIMER_STEP_MS, limits.bodyTimeoutMs),
       keepAliveTimeout: KEEP_ALIVE_MS,
-    }, (request, response) => void this.#serve(request, response));
+    }, (request, response) => void this.#serve(request, response, isTcp));
     server.on("connection", (socket: Socket) => {
       this.connections.accept(socket, this.#limits.bodyTimeoutMs);
     });
@@ -159,7 +159,7 @@ export class HttpServer {
     server.on("checkContinue", (request, response) => {
       // Refused before it is sent, where its length says so already.
       if (bodyLength(request) <= this.#limits.bodyBytes) response.writeContinue();
-      void this.#serve(request, response);
+      void this.#serve(request, response, isTcp);
     });
     const { promise, resolve, reject } = Promise.withResolvers<Listening>();
     server.once("error", (cause: Error) => reject(cannotListen(on, cause)));
@@ -176,7 +176,11 @@ export class HttpServer {
     return promise;
   }
 
-  async #serve(request: http.IncomingMessage, response: http.ServerResponse) {
+  async #serve(
+    request: http.IncomingMessage,
+    response: http.ServerResponse,
+    isTcp: boolean,
+  ) {
     const start = performance.now();
     this.#active++;
     const socket = request.socket as Socket;
@@ -186,6 +190,9 @@ export class HttpServer {
     let status = 500;
     const held: Held = { bodyBytes: 0, answerBytes: 0, release: null };
     try {
+      if (isTcp && this.#token === null && isStray(request)) {
+        throw new HttpError(421, "stray_host", "This host goes by no such name here");
+      }
       const answer = await this.#answer(request, response, path, held);
       status = this.#send(response, answer, held.answerBytes);
     } catch (error) {
@@ -215,9 +222,6 @@ export class HttpServer {
     if (route.limited && this.connections.isSurplus(request.socket as Socket)) {
       const { connections } = this.#limits;
       throw new BusyError(503, `${connections} connections are at work already`, 1);
-    }
-    if (this.#token === null && isStray(request)) {
-      throw new HttpError(421, "stray_host", "This host goes by no such name here");
     }
     if (!route.open) this.#authorize(request);
     // Another site's page, in a browser on this host: it may not even make us compute.
