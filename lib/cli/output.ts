@@ -87,7 +87,7 @@ export class Output {
 
   /** What a person should know, on standard error; also with `--quiet`. */
   warn(text: string): void {
-    this.#stderr(`${this.style("yellow", "warning")}: ${text}`);
+    this.#stderr(`${this.style("yellow", "warning")}: ${oneLine(text)}`);
   }
 
   /** A line of a service's log, on standard error, as it is. */

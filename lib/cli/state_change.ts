@@ -8,10 +8,12 @@ import { progressBar } from "./progress.ts";
 import {
   choosePlugins,
   gate,
+  multiLine,
   ONLY_SAFE,
   openState,
   planText,
   PLUGIN,
+  printable,
   readWanted,
   TIMEOUT,
   WAIT,
@@ -81,8 +83,8 @@ function report(
   };
   out.result(value, () => {
     if (dryRun || plan.changes.length === 0) return planText(out, plan);
-    const lines = applied.map((id) => `${out.style("green", "done")}  ${id}`);
-    const left = skipped.map((id) => `${out.style("yellow", "left")}  ${id}`);
+    const lines = applied.map((id) => `${out.style("green", "done")}  ${printable(id)}`);
+    const left = skipped.map((id) => `${out.style("yellow", "left")}  ${printable(id)}`);
     const back = checkpoint
       ? [`Undo with: op-dbus rollback --to-checkpoint ${checkpoint}`]
       : [];
@@ -190,9 +192,10 @@ export const rollback = command<RollbackFlags>({
       context.out.warn(`not brought back, or not exactly: ${result.leftOut.join("; ")}`);
     }
     report(context, result, flags.dryRun ?? false, result.leftOut);
-    const missing = result.plan.changes.filter(({ action }) => action === "unknown");
+    const missing = result.plan.changes.filter(({ action }) => action === "unknown")
+      .map(({ id, reason }) => `${id} (${reason})`).concat(result.lost);
     if (missing.length === 0) return;
-    const what = missing.map(({ id, reason }) => `${id} (${reason})`).join("; ");
+    const what = missing.join("; ");
     const { OpError } = await import("../base/errors.ts");
     throw new OpError("rolled_back_in_part", `Cannot bring back ${what}`, {
       hint: "everything else is as it was; see above",
@@ -252,7 +255,10 @@ const list = command({
     const { requireRoot } = await import("../base/root.ts");
     const { listCheckpoints } = await import("../state/checkpoint.ts");
     requireRoot(layout.root);
-    const checkpoints = listCheckpoints(layout).map(({ id, time, reason, plugins }) => ({
+    const told = ({ message }: Error) => out.warn(message);
+    const checkpoints = listCheckpoints(layout, told).map((
+      { id, time, reason, plugins },
+    ) => ({
       id,
       time,
       reason,
@@ -276,7 +282,7 @@ const show = command<object, [string]>({
     const { readCheckpoint } = await import("../state/checkpoint.ts");
     requireRoot(layout.root);
     const checkpoint = readCheckpoint(layout, id);
-    out.result(checkpoint, () => JSON.stringify(checkpoint, null, 2));
+    out.result(checkpoint, () => multiLine(JSON.stringify(checkpoint, null, 2)));
   },
 });
 

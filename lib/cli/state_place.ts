@@ -145,7 +145,8 @@ export function short(value: unknown): string {
     : text;
 }
 
-function printable(text: string): string {
+/** Text from outside on one line, without control characters. */
+export function printable(text: string): string {
   return multiLine(text).replaceAll("\n", "\\x0a");
 }
 

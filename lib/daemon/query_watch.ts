@@ -2,7 +2,7 @@
 import { asOpError } from "../base/errors.ts";
 import type { Layout } from "../base/layout.ts";
 import type { Environment } from "../dbus/address.ts";
-import type { Buses } from "../state/buses.ts";
+import type { Bus } from "../dbus/bus.ts";
 import type { StatePlugin } from "../state/plugins.ts";
 import type { Log } from "./serve.ts";
 
@@ -57,7 +57,7 @@ export class QueryWatch implements AsyncDisposable {
 /** Watches the services of one bus, and connects again when it went away. */
 class BusWatch implements AsyncDisposable {
   readonly #stop = new AbortController();
-  #buses: Buses | null = null;
+  #bus: Bus | null = null;
   #retry: ReturnType<typeof setTimeout> | undefined;
   #waitMs = RETRY_FIRST_MS;
 
@@ -70,24 +70,39 @@ class BusWatch implements AsyncDisposable {
   ) {}
 
   async start(): Promise<void> {
-    const { Buses } = await import("../state/buses.ts");
+    const { Bus } = await import("../dbus/bus.ts");
     const { watchQueries } = await import("../state/watch.ts");
     const { forgetQueries } = await import("../state/query_cache.ts");
-    const buses = new Buses({ env: this.env, signal: this.#stop.signal });
-    this.#buses = buses;
+    const { signal } = this.#stop;
+    let over = false;
+    // One attempt ends once, however many of its calls the bus takes with it.
+    const end = async (why: string) => {
+      if (over) return;
+      over = true;
+      await this.#bus?.[Symbol.asyncDispose]();
+      this.#bus = null;
+      this.#lost(why);
+    };
     try {
-      await watchQueries(this.layout, this.plugins, buses, (plugin) => {
-        this.log("debug", "queries dropped", { plugin });
+      const bus = this.#bus = await Bus.connect(this.where, { env: this.env, signal });
+      signal.throwIfAborted();
+      // Before the first rule: a bus that dies in between must not go unnoticed.
+      bus.onClosed((why) => void end(why));
+      await watchQueries(this.layout, this.plugins, bus, {
+        changed: (plugin) => this.log("debug", "queries dropped", { plugin }),
+        failed: (plugin, error) => {
+          const { message } = asOpError(error, "Cannot drop what was read of a service");
+          this.log("warning", message, { plugin });
+        },
       });
-      (await buses.get(this.where)).onClosed((why) => this.#lost(why));
-      this.#waitMs = RETRY_FIRST_MS;
       // What changed while nobody watched is not known.
       for (const { name } of this.plugins) forgetQueries(this.layout, name);
       const plugins = this.plugins.length;
-      this.log("debug", "watching services", { bus: this.where, plugins });
+      const level = this.#waitMs === RETRY_FIRST_MS ? "debug" : "info";
+      this.#waitMs = RETRY_FIRST_MS;
+      this.log(level, "watching services", { bus: this.where, plugins });
     } catch (error) {
-      await buses[Symbol.asyncDispose]();
-      this.#lost(asOpError(error).message);
+      await end(asOpError(error).message);
     }
   }
 
@@ -104,6 +119,6 @@ class BusWatch implements AsyncDisposable {
   async [Symbol.asyncDispose](): Promise<void> {
     this.#stop.abort();
     clearTimeout(this.#retry);
-    await this.#buses?.[Symbol.asyncDispose]();
+    await this.#bus?.[Symbol.asyncDispose]();
   }
 }

@@ -196,9 +196,17 @@ export class Bus implements AsyncDisposable {
     for (const listener of this.#closeListeners) listener(why);
   }
 
-  /** Told once when the bus goes away; not when this side closes. */
+  /**
+   * Told once when the bus goes away, soon after where it is gone already; not when this
+   * side closes.
+   */
   onClosed(listener: (why: string) => void): void {
     this.#closeListeners.add(listener);
+    const why = this.#closed;
+    if (why === null || !this.#transport) return;
+    queueMicrotask(() => {
+      if (this.#closeListeners.has(listener)) listener(why);
+    });
   }
 
   /** Answers calls to this connection from now on; null refuses them. */

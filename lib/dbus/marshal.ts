@@ -184,8 +184,11 @@ function marshalBasic(w: Writer, type: Type, value: Json, at: string): void {
   } else if (code === "x" || code === "t") {
     w.big(toBig(type, value, at));
   } else if (code === "d") {
-    const number = typeof value === "string" ? SPECIAL_DOUBLES[value] : value;
-    if (typeof number !== "number") throw wrong(type, value, at);
+    const isName = typeof value === "string" && Object.hasOwn(SPECIAL_DOUBLES, value);
+    const number = isName ? SPECIAL_DOUBLES[value] : value;
+    // JSON has no infinity: 1e999 is a mistake, "Infinity" is not.
+    const isTooLarge = typeof value === "number" && !Number.isFinite(value);
+    if (typeof number !== "number" || isTooLarge) throw wrong(type, value, at);
     w.number("d", number);
   } else {
     const [low, high] = RANGES[code]!;
@@ -295,7 +298,8 @@ function keyFromText(type: Type, key: string, at: string): Json {
     throw wrong(type, key, at);
   }
   if (type.code === "d" && Object.hasOwn(SPECIAL_DOUBLES, key)) return key;
+  // As a query writes them: no hexadecimal, no spaces, no leading zeros.
   const number = Number(key);
-  if (key.trim() === "" || Number.isNaN(number)) throw wrong(type, key, at);
+  if (String(number) !== key) throw wrong(type, key, at);
   return number;
 }

@@ -31,6 +31,8 @@ interface Subscription {
   readonly handler: SignalHandler;
   /** The unique name behind a well-known sender; null while nobody owns it. */
   owner: string | null;
+  /** True once the bus has told of a change: newer than any answer asked for before. */
+  told: boolean;
 }
 
 const DRIVER = "org.freedesktop.DBus";
@@ -45,14 +47,22 @@ export class Signals {
 
   async subscribe(rule: SignalRule, handler: SignalHandler): Promise<AsyncDisposable> {
     check(rule);
-    const subscription: Subscription = { rule, handler, owner: rule.sender ?? null };
+    const subscription = { rule, handler, owner: rule.sender ?? null, told: false };
     const tracked = rule.sender !== undefined && rule.sender !== DRIVER &&
       !rule.sender.startsWith(":");
     const texts = [ruleText(rule)];
     if (tracked) texts.push(ruleText(ownerRule(rule.sender!)));
-    for (const text of texts) await this.#add(text);
+    await this.#addAll(texts);
     this.#subscriptions.add(subscription);
-    if (tracked) subscription.owner = await this.#owner(rule.sender!);
+    try {
+      if (tracked) await this.#findOwner(subscription, rule.sender!);
+    } catch (error) {
+      this.#subscriptions.delete(subscription);
+      if (this.bus.closedBecause === null) {
+        for (const text of texts) await this.#remove(text);
+      }
+      throw error;
+    }
     let active = true;
     return {
       [Symbol.asyncDispose]: async () => {
@@ -71,6 +81,7 @@ export class Signals {
       for (const subscription of this.#subscriptions) {
         if (subscription.rule.sender === body[0]) {
           subscription.owner = (body[2] as string) || null;
+          subscription.told = true;
         }
       }
     }
@@ -93,10 +104,30 @@ export class Signals {
     }
   }
 
-  async #add(text: string): Promise<void> {
-    const count = this.#rules.get(text) ?? 0;
-    this.#rules.set(text, count + 1);
-    if (count === 0) await this.bus.driver("AddMatch", "s", [text]);
+  async #findOwner(subscription: Subscription, name: string): Promise<void> {
+    const owner = await this.#owner(name);
+    // A change that came in the same piece of data as the answer was heard before this.
+    if (!subscription.told) subscription.owner = owner;
+  }
+
+  /** All of them, or none: the bus may have no room for a rule. */
+  async #addAll(texts: readonly string[]): Promise<void> {
+    const added: string[] = [];
+    try {
+      for (const text of texts) {
+        const count = this.#rules.get(text) ?? 0;
+        this.#rules.set(text, count + 1);
+        added.push(text);
+        if (count === 0) await this.bus.driver("AddMatch", "s", [text]);
+      }
+    } catch (error) {
+      const refused = added.pop()!;
+      const others = this.#rules.get(refused)! - 1;
+      if (others > 0) this.#rules.set(refused, others);
+      else this.#rules.delete(refused);
+      for (const text of added) await this.#remove(text);
+      throw error;
+    }
   }
 
   async #remove(text: string): Promise<void> {

@@ -3,6 +3,9 @@ import { alignment, MAX_ARRAY_BYTES, MAX_DEPTH } from "./marshal.ts";
 import { isObjectPath, isSignature, parseSignature, type Type } from "./names.ts";
 import { base64, type Json } from "./value.ts";
 
+/** Most values of one message: 64 MiB of tiny ones would take gigabytes as JSON. */
+const MAX_VALUES = 4_000_000;
+
 /** Bytes that break the protocol. */
 export class ProtocolError extends Error {
   override readonly name = "ProtocolError";
@@ -13,6 +16,7 @@ export class Reader {
   readonly #view: DataView;
   readonly #bytes: Uint8Array;
   readonly #little: boolean;
+  #values = 0;
   at: number;
 
   /**
@@ -42,6 +46,9 @@ export class Reader {
   value(type: Type, depth: number): Json {
     if (depth > MAX_DEPTH) {
       throw new ProtocolError(`Values nested over ${MAX_DEPTH} deep`);
+    }
+    if (++this.#values > MAX_VALUES) {
+      throw new ProtocolError(`More than ${MAX_VALUES} values in one message`);
     }
     this.#align(alignment(type.code));
     switch (type.code) {

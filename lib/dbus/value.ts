@@ -122,15 +122,21 @@ export function sameValue(wanted: Json, observed: Json): boolean {
       );
   }
   if (typeof wanted !== typeof observed && wanted !== null && observed !== null) {
-    // 64-bit integers: a number and a string of digits may be the same.
-    return isDigits(wanted) && isDigits(observed) && String(wanted) === String(observed);
+    return sameNumber(wanted, observed);
   }
-  return Object.is(wanted, observed);
+  // Of integers -0 is 0, and a double's is observed as "-0".
+  return wanted === observed;
 }
 
-function isDigits(value: Json): boolean {
-  return typeof value === "number" ||
-    (typeof value === "string" && /^-?\d+$/.test(value));
+/** A number and a text: digits of 64-bit integers, or a double's "-0". */
+function sameNumber(wanted: Json, observed: Json): boolean {
+  if (Object.is(wanted, -0) && observed === "-0") return true;
+  const [number, text] = typeof wanted === "number"
+    ? [wanted, observed]
+    : [observed, wanted];
+  return typeof number === "number" && Number.isSafeInteger(number) &&
+    typeof text === "string" && /^-?\d{1,20}$/.test(text) && text !== "-0" &&
+    BigInt(text) === BigInt(number);
 }
 
 /** Standard base64 with padding. */
@@ -171,6 +177,6 @@ export function typeName(type: Type): string {
 
 /** A value in a message: short, on one line. */
 export function shown(value: unknown): string {
-  const text = JSON.stringify(value) ?? String(value);
+  const text = typeof value === "number" ? String(value) : JSON.stringify(value) ?? "";
   return text.length > 60 ? `${text.slice(0, 57)}...` : text;
 }

@@ -29,7 +29,7 @@ import {
   stepsTo,
   streamUuid,
 } from "./replica.ts";
-import { clockOf, pruneUnlocked, type Rotated, type RotateOptions } from "./rotate.ts";
+import { pruneUnlocked, type Rotated, type RotateOptions } from "./rotate.ts";
 import { discardStale } from "./stale.ts";
 import type { Target } from "./target.ts";
 
@@ -101,27 +101,19 @@ export async function replicate(
   replicas: readonly Replica[],
   options: ReplicateOptions = {},
 ): Promise<Replicated> {
-  const { created, notes } = await takeSnapshot(target, options);
+  const nowMs = options.nowMs ?? Date.now();
+  const { created, notes } = await takeSnapshot(target, { ...options, nowMs });
   using _run = await acquireLock(`${target.lock}.replicate`, options);
   const courses = await plan(target, replicas, options);
   for (const group of grouped(courses)) {
     for (const step of group[0]!.steps) {
       options.signal?.throwIfAborted();
-      const able = group.filter(({ error }) => error === null);
-      try {
-        await ship(target, step, able, options);
-      } catch (error) {
-        options.signal?.throwIfAborted();
-        const why = asOpError(error, `Cannot send ${step.snapshot.name}`);
-        for (const course of able) course.error ??= why;
-      }
+      await ship(target, step, group.filter(({ error }) => error === null), options);
     }
   }
-  const pruned = await pruneHere(target, options);
+  const pruned = await pruneHere(target, { ...options, nowMs });
   if (options.remotePolicy) {
-    for (const course of courses) {
-      notes.push(...await pruneThere(target, course, options));
-    }
+    for (const course of courses) await pruneThere(target, course, options, nowMs);
   }
   return {
     target: target.name,
@@ -147,7 +139,7 @@ async function takeSnapshot(target: Target, options: ReplicateOptions) {
 
 async function pruneHere(
   target: Target,
-  options: ReplicateOptions,
+  options: ReplicateOptions & { readonly nowMs: number },
 ): Promise<Rotated | null> {
   if (!options.policy) return null;
   using _lock = await lockTarget(target, options);
@@ -252,21 +244,17 @@ async function settle(
   }
 }
 
-/** @returns what is worth knowing, one line each */
 async function pruneThere(
   target: Target,
   course: Course,
   options: ReplicateOptions,
-): Promise<string[]> {
-  if (course.error !== null || !options.remotePolicy) return [];
-  const { replica } = course, found = listFound(target);
-  const nowMs = options.nowMs ?? Date.now(); // sending may have taken hours
-  // It is one clock that both sides are pruned by; only here is it known what to think of it.
-  const clock = clockOf(found, nowMs);
-  if (clock !== null) return [`nothing is deleted at ${replica.label}: ${clock}`];
+  nowMs: number,
+): Promise<void> {
+  if (course.error !== null || !options.remotePolicy) return;
+  const { replica } = course;
   try {
     const remotes = await replica.list(options.signal);
-    const common = newestCommon(found, remotes);
+    const common = newestCommon(listFound(target), remotes);
     const candidates = remotes.map((remote) => {
       const isCommon = common !== null && remote.receivedUuid === streamUuid(common.info);
       return remoteCandidate(remote, target.prefix, isCommon ? ["newest common"] : []);
@@ -278,5 +266,4 @@ async function pruneThere(
   } catch (error) {
     course.error = asOpError(error, `Cannot prune ${replica.label}`);
   }
-  return [];
 }

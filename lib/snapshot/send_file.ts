@@ -68,8 +68,7 @@ export async function sendToFile(
     throw asOpError(error, doing);
   }
   try {
-    // Who held the lock may have given the file its final name since it was opened here.
-    if (!flock(fd, LOCK_EX | LOCK_NB) || !isAt(part, fd)) {
+    if (!flock(fd, LOCK_EX | LOCK_NB)) {
       throw new LockedError("locked", `${doing}: another op-dbus writes it`, {
         hint: "wait for it to end",
       });
@@ -94,16 +93,6 @@ function exists(path: string): boolean {
   } catch (error) {
     if (isSysError(error, "ENOENT")) return false;
     throw asOpError(error, `Cannot look at ${path}`);
-  }
-}
-
-function isAt(path: string, fd: number): boolean {
-  try {
-    const { dev, ino } = statAt(AT_FDCWD, path), held = fstat(fd, path);
-    return dev === held.dev && ino === held.ino;
-  } catch (error) {
-    if (isSysError(error, "ENOENT")) return false;
-    throw error;
   }
 }
 

@@ -41,11 +41,9 @@ export function discardStale(target: Target): string[] {
   const notes: string[] = [];
   try {
     removeTornFiles(target.folder);
-    const left = withFd(openFolder(above), listSubvolumes).flatMap(({ name }) => {
+    const left = withFd(openFolder(above), listSubvolumes).flatMap(({ name, info }) => {
       const text = new TextDecoder().decode(name);
-      // Digits and no more: `home` is not to touch what a restore of `home-2` is making.
-      const ours = text.startsWith(prefix) && /^\d+$/.test(text.slice(prefix.length));
-      return ours ? [{ name: text }] : [];
+      return text.startsWith(prefix) ? [{ name: text, info }] : [];
     });
     for (const { name } of left) {
       const saved = discard(target, name);

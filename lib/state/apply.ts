@@ -1,7 +1,7 @@
 /**
  * Applying: plan, ask, checkpoint, call, read again to verify; on failure undo in reverse.
  */
-import { InterruptedError, OpError, RolledBackError } from "../base/errors.ts";
+import { asOpError, InterruptedError, OpError, RolledBackError } from "../base/errors.ts";
 import type { Layout } from "../base/layout.ts";
 import { acquireLock, type Lock } from "../base/lock.ts";
 import type { RecordedAction } from "../base/recorder.ts";
@@ -9,16 +9,29 @@ import { makeFolders } from "../base/root.ts";
 import type { Json } from "../dbus/value.ts";
 import type { Buses } from "./buses.ts";
 import { hashJson } from "./canonical.ts";
-import { writeCheckpoint } from "./checkpoint.ts";
+import { removeCheckpoint, writeCheckpoint } from "./checkpoint.ts";
 import { awaitConfirmation } from "./confirm.ts";
 import { type CurrentState, writeCurrent } from "./current.ts";
-import { execute, type Executor, undo, type UndoResult } from "./execute.ts";
+import {
+  describeUndo,
+  execute,
+  type Executor,
+  undo,
+  type UndoResult,
+} from "./execute.ts";
 import { objectsLinger } from "./gone.ts";
 import { inverseOf } from "./inverse.ts";
-import { clearJournal, requireSettled, writeJournal } from "./journal.ts";
+import {
+  clearJournal,
+  type Journal,
+  offerConfirmation,
+  readJournal,
+  requireSettled,
+  writeJournal,
+} from "./journal.ts";
 import type { Change, Desired, Plan } from "./model.ts";
 import { observe } from "./observe.ts";
-import { makePlan, preparePlugins, validateDesired } from "./plan.ts";
+import { makePlan, preparePlugins, refuseUnknown, validateDesired } from "./plan.ts";
 import type { StatePlugin } from "./plugins.ts";
 import { forgetQueries } from "./query_cache.ts";
 
@@ -103,6 +116,8 @@ export async function apply(
   }
   using _lock = await takeLock(options);
   if (options.action !== "rollback") requireSettled(options.layout);
+  // What a crash left stays to be told until a rollback has brought it back.
+  const left = readJournal(options.layout);
   const plan = await planNow(executor, desired, options, saved);
   // A rollback brings back what it can; what it cannot stays among those left out.
   if (options.action !== "rollback") refuseUnknown(plan);
@@ -119,7 +134,7 @@ export async function apply(
     if (skipped.every(({ action }) => action === "unknown")) clearJournal(options.layout);
     return result(plan, [], skipped);
   }
-  return await new Run(executor, desired, plan, chosen, options).run(skipped);
+  return await new Run(executor, desired, plan, chosen, left, options).run(skipped);
 }
 
 function result(
@@ -166,22 +181,6 @@ async function planNow(
   );
 }
 
-/** @throws {OpError} when something that is wanted cannot be compared */
-export function refuseUnknown(plan: Plan): void {
-  const [first, ...more] = plan.changes.filter(({ action }) => action === "unknown");
-  if (!first) return;
-  throw new OpError(
-    "unknown_state",
-    `Cannot plan ${first.id}: ${first.reason}` +
-      (more.length > 0 ? ` (and ${more.length} more)` : ""),
-    {
-      hint:
-        "nothing was changed; mend the service, give what is missing, or take it out " +
-        "of the state file",
-    },
-  );
-}
-
 /** The changes that cannot be undone, or not exactly, each with the reason. */
 function notExact(changes: readonly Change[]): string[] {
   return changes.flatMap(({ id, undo_note }) =>
@@ -199,14 +198,19 @@ class Run {
     private readonly desired: Desired,
     private readonly plan: Plan,
     private readonly chosen: readonly Change[],
+    private readonly left: Journal | null,
     private readonly options: ApplyOptions,
   ) {}
 
   async run(skipped: readonly Change[]): Promise<ApplyResult> {
     const { layout, action = "apply" } = this.options;
     const inverse = inverseOf(this.executor.plugins, this.chosen);
-    this.#checkpoint = writeCheckpoint(layout, action, inverse, notExact(this.chosen)).id;
-    this.#journal(null);
+    this.#checkpoint = writeCheckpoint(layout, {
+      reason: action,
+      plugins: inverse,
+      left_out: notExact(this.chosen),
+    }).id;
+    writeJournal(layout, this.#journal(null));
     try {
       for (const [i, change] of this.chosen.entries()) {
         this.options.progress?.(i, this.chosen.length, change);
@@ -223,14 +227,27 @@ class Run {
     }
   }
 
-  #journal(confirmUntil: Date | null): void {
-    writeJournal(this.options.layout, {
-      checkpoint: this.#checkpoint,
+  #journal(confirmUntil: Date | null): Journal {
+    return {
+      checkpoint: this.#back,
       pid: Deno.pid,
       started: new Date().toISOString(),
       changes: this.chosen.map(({ id }) => id),
       confirm_until: confirmUntil?.toISOString() ?? null,
-    });
+    };
+  }
+
+  /** What a rollback must go back to; to an older one it undoes this one's changes too. */
+  get #back(): string {
+    return this.left?.checkpoint ?? this.#checkpoint;
+  }
+
+  /** All is as it was before this run: its checkpoint brings nothing back. */
+  #asBefore(): void {
+    const { layout } = this.options;
+    if (this.left) writeJournal(layout, this.left);
+    else clearJournal(layout);
+    removeCheckpoint(layout, this.#checkpoint);
   }
 
   async #make(change: Change): Promise<void> {
@@ -240,8 +257,11 @@ class Run {
       if (outcome.kind === "done") this.#made.push(change);
       return;
     }
-    if (outcome.uncertain && await this.#tookEffect(change)) this.#made.push(change);
-    throw await this.#failed(`${change.id}: ${outcome.error.message}`, outcome.error);
+    const { error, uncertain } = outcome;
+    const took = uncertain && await this.#tookEffect(change);
+    if (took) this.#made.push(change);
+    const later = uncertain && !took ? " (the service may still do it later)" : "";
+    throw await this.#failed(`${change.id}: ${error.message}${later}`, error);
   }
 
   /** Whether a call that gave no answer did its work; true where that cannot be known. */
@@ -287,7 +307,7 @@ class Run {
     const { confirmWithinMs, awaiting, layout, signal } = this.options;
     if (confirmWithinMs === undefined) return null;
     const until = new Date(Date.now() + confirmWithinMs);
-    this.#journal(until);
+    offerConfirmation(layout, this.#journal(until));
     awaiting?.(this.#checkpoint, until);
     const answer = await awaitConfirmation(layout, this.#checkpoint, until, signal);
     if (answer === "confirmed") return true;
@@ -300,7 +320,7 @@ class Run {
     const state = writeCurrent(layout, this.executor.plugins, this.desired);
     // Settled: a chain that cannot be written makes no apply unfinished.
     clearJournal(layout);
-    await recorder?.record({
+    const note = {
       category: "state",
       action,
       subject: [...new Set(this.chosen.map(({ plugin }) => plugin))].join(", "),
@@ -316,13 +336,25 @@ class Run {
         inverse,
         left_out: notExact(this.chosen),
       },
-    }, state);
+    };
+    try {
+      await recorder?.record(note, state);
+    } catch (error) {
+      const known = asOpError(error);
+      // All of it stays done: only who reads the chain does not see it.
+      const message = `Everything was applied, but not noted in the audit chain: ` +
+        known.message;
+      throw new OpError(known.code, message, {
+        cause: error,
+        hint: `undo it with: op-dbus rollback --to-checkpoint ${this.#checkpoint}`,
+      });
+    }
   }
 
   /** Undoes what was made, and gives the error that says so. */
   async #failed(why: string, cause?: OpError): Promise<OpError> {
     if (this.#made.length === 0) {
-      clearJournal(this.options.layout);
+      this.#asBefore();
       const message = `Cannot apply ${why}; nothing was changed`;
       return new OpError(cause?.code ?? "apply_failed", message, {
         cause,
@@ -333,35 +365,23 @@ class Run {
     const how = describeUndo(undone);
     return new RolledBackError("rolled_back", `Cannot apply ${why}; ${how.message}`, {
       cause,
-      ...how.hint(this.#checkpoint),
+      ...how.hint(this.#back),
     });
   }
 
   async #interrupted(): Promise<OpError> {
     const undone = await this.#undo();
     const how = describeUndo(undone);
-    const hint = how.hint(this.#checkpoint);
+    const hint = how.hint(this.#back);
     return new InterruptedError("interrupted", `Stopped; ${how.message}`, hint);
   }
 
   async #undo(): Promise<UndoResult> {
     const undone = await undo(this.executor, this.#made);
     // What is left stays in the journal: the next command tells how to bring it back.
-    if (undone.left.length === 0) clearJournal(this.options.layout);
+    if (undone.left.length === 0) this.#asBefore();
     return undone;
   }
-}
-
-function describeUndo({ undone, left }: UndoResult) {
-  const count = `${undone.length} of ${undone.length + left.length} changes undone`;
-  const names = left.map(({ id, why }) => `${id} (${why})`).join("; ");
-  return {
-    message: left.length === 0 ? count : `${count}, NOT undone: ${names}`,
-    hint: (checkpoint: string) =>
-      left.length === 0
-        ? { hint: "what was there before is there again" }
-        : { hint: `try again with: op-dbus rollback --to-checkpoint ${checkpoint}` },
-  };
 }
 
 function sleep(ms: number): Promise<void> {

@@ -10,8 +10,12 @@ export class Buses implements AsyncDisposable {
 
   /** @throws {BusError} when the bus cannot be reached */
   async get(where: string): Promise<Bus> {
-    const bus = await (this.#buses.get(where) ?? this.#connect(where));
+    const known = this.#buses.get(where);
+    const bus = await (known ?? this.#connect(where));
     if (bus.closedBecause === null) return bus;
+    // Somebody else who waits for the same bus has connected again already.
+    const newer = this.#buses.get(where);
+    if (newer !== undefined && newer !== known) return await this.get(where);
     // A bus that was restarted is connected to again, after Ctrl-C as well: undoing needs it.
     const { signal: _stop, ...options } = this.options;
     return await this.#connect(where, options);
@@ -20,6 +24,8 @@ export class Buses implements AsyncDisposable {
   #connect(where: string, options = this.options): Promise<Bus> {
     const bus = Bus.connect(where, options);
     this.#buses.set(where, bus);
+    // A failure is told once, not kept: the bus may be there when it is asked for again.
+    bus.catch(() => this.#buses.get(where) === bus && this.#buses.delete(where));
     return bus;
   }
 

@@ -6,7 +6,7 @@ import { isObject, type Json } from "../dbus/value.ts";
 import type { Buses } from "./buses.ts";
 import type { MappedState } from "../plugin/mapping.ts";
 import { restorableEntry } from "./kinds/collection_change.ts";
-import { listFiles, readJson, removeFile, StateFiles, writeJson } from "./files.ts";
+import { createJson, listFiles, readOr, removeFile, StateFiles } from "./files.ts";
 import { type Desired, isUnknown } from "./model.ts";
 import { observeEach } from "./observe.ts";
 import type { StatePlugin } from "./plugins.ts";
@@ -14,12 +14,14 @@ import type { StatePlugin } from "./plugins.ts";
 /** One checkpoint. */
 export interface Checkpoint {
   readonly version: 1;
-  /** Time and a counter; sorts by time. */
+  /** Time and a counter: 20261126T093735Z-2. */
   readonly id: string;
   /** ISO time. */
   readonly time: string;
   /** `apply`, `rollback`, `created`, ... */
   readonly reason: string;
+  /** True for one of a whole present state; else it holds what one apply changed. */
+  readonly whole?: boolean;
   /** The resources it brings back, as a state document's `plugins`. */
   readonly plugins: Desired;
   /** What it could not read and so cannot bring back. */
@@ -30,40 +32,68 @@ export interface Checkpoint {
 export const KEPT_CHECKPOINTS = 200;
 const ID = /^[0-9]{8}T[0-9]{6}Z-[0-9]+$/;
 
+/** What {@link writeCheckpoint} keeps. */
+export type CheckpointContent = Pick<Checkpoint, "reason" | "plugins" | "left_out"> & {
+  readonly whole?: boolean;
+};
+
 /** Makes a checkpoint durable, then forgets those beyond the limit. */
 export function writeCheckpoint(
   layout: Layout,
-  reason: string,
-  plugins: Desired,
-  leftOut: readonly string[] = [],
+  content: CheckpointContent,
   now: Date = new Date(),
 ): Checkpoint {
   const { checkpoints } = new StateFiles(layout);
-  const names = listFiles(checkpoints, ".json");
+  const ids = checkpointIds(layout);
+  const [newest = "", last = "0"] = ids.at(-1)?.split("-") ?? [];
   const stamp = now.toISOString().replaceAll(/[-:]|\.\d+/g, "");
-  const same = names.filter((name) => name.startsWith(stamp)).length;
-  const checkpoint: Checkpoint = {
-    version: 1,
-    id: `${stamp}-${same + 1}`,
-    time: now.toISOString(),
-    reason,
-    plugins,
-    left_out: leftOut,
-  };
-  // It may hold what only root could read.
-  writeJson(`${checkpoints}/${checkpoint.id}.json`, checkpoint, 0o600);
-  for (const old of names.slice(0, Math.max(0, names.length + 1 - KEPT_CHECKPOINTS))) {
-    removeFile(`${checkpoints}/${old}`);
+  // With a clock that was set back the one made last still comes last.
+  const first = newest >= stamp ? newest : stamp;
+  for (let n = newest >= stamp ? Number(last) + 1 : 1;; n++) {
+    const id = `${first}-${n}`;
+    const made: Checkpoint = { version: 1, id, time: now.toISOString(), ...content };
+    // It may hold what only root could read. Another command may have taken the name.
+    if (!createJson(`${checkpoints}/${id}.json`, made)) continue;
+    for (const old of ids.slice(0, Math.max(0, ids.length + 1 - KEPT_CHECKPOINTS))) {
+      removeCheckpoint(layout, old);
+    }
+    return made;
   }
-  return checkpoint;
 }
 
-/** All checkpoints, oldest first. */
-export function listCheckpoints(layout: Layout): Checkpoint[] {
+/** Forgets a checkpoint. */
+export function removeCheckpoint(layout: Layout, id: string): void {
+  removeFile(`${new StateFiles(layout).checkpoints}/${id}.json`);
+}
+
+/** Their ids, in the order in which they were made. */
+export function checkpointIds(layout: Layout): string[] {
   const { checkpoints } = new StateFiles(layout);
-  return listFiles(checkpoints, ".json").map((name) =>
-    readCheckpoint(layout, name.slice(0, -".json".length))
-  );
+  const ids = listFiles(checkpoints, ".json").map((name) => name.slice(0, -5));
+  return ids.filter((id) => ID.test(id)).sort((a, b) => {
+    const [stamp, n] = a.split("-"), [other, m] = b.split("-");
+    return stamp === other ? Number(n) - Number(m) : stamp! < other! ? -1 : 1;
+  });
+}
+
+/**
+ * All checkpoints, oldest first.
+ *
+ * @param damaged told of each that cannot be read; it hides no other
+ */
+export function listCheckpoints(
+  layout: Layout,
+  damaged: (error: OpError) => void = () => {},
+): Checkpoint[] {
+  return checkpointIds(layout).flatMap((id) => {
+    try {
+      return [readCheckpoint(layout, id)];
+    } catch (error) {
+      if (!(error instanceof OpError)) throw error;
+      damaged(error);
+      return [];
+    }
+  });
 }
 
 /**
@@ -74,15 +104,15 @@ export function listCheckpoints(layout: Layout): Checkpoint[] {
  */
 export function readCheckpoint(layout: Layout, id: string): Checkpoint {
   const { checkpoints } = new StateFiles(layout);
-  const ids = listFiles(checkpoints, ".json").map((name) => name.slice(0, -5));
+  const ids = checkpointIds(layout);
   const chosen = id === "latest" ? ids.at(-1) : id;
-  if (chosen === undefined || !ID.test(chosen) || !ids.includes(chosen)) {
+  if (chosen === undefined || !ids.includes(chosen)) {
     const guess = nearest(id, ids);
     throw new OpError("no_checkpoint", `There is no checkpoint ${JSON.stringify(id)}`, {
       hint: guess ? `did you mean ${guess}?` : "see them: op-dbus checkpoint list",
     });
   }
-  const value = readJson(`${checkpoints}/${chosen}.json`);
+  const value = readOr(`${checkpoints}/${chosen}.json`);
   if (!isObject(value) || value.version !== 1 || !isObject(value.plugins)) {
     throw new OpError("bad_checkpoint", `The checkpoint ${chosen} cannot be read`, {
       hint: "it was damaged; choose another: op-dbus checkpoint list",
@@ -110,8 +140,12 @@ export async function createCheckpoint(
   );
   const { kept, leftOut } = restorable(plugins, observed);
   const missing = failed.map(({ plugin, error }) => `${plugin}: ${error.message}`);
-  const left = [...missing, ...leftOut];
-  return writeCheckpoint(layout, options.reason ?? "created", kept, left);
+  return writeCheckpoint(layout, {
+    reason: options.reason ?? "created",
+    whole: true,
+    plugins: kept,
+    left_out: [...missing, ...leftOut],
+  });
 }
 
 /** Of what was observed what can be written back, and the names of the rest. */

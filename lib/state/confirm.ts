@@ -1,6 +1,6 @@
 /** Waiting for `op-dbus confirm` from a second command. */
 import type { Layout } from "../base/layout.ts";
-import { isConfirmed } from "./journal.ts";
+import { isConfirmed, withdrawOffer } from "./journal.ts";
 
 const POLL_MS = 100;
 
@@ -18,8 +18,11 @@ export async function awaitConfirmation(
 ): Promise<"confirmed" | "late" | "interrupted"> {
   for (;;) {
     if (isConfirmed(layout, checkpoint)) return "confirmed";
-    if (signal?.aborted) return "interrupted";
-    if (Date.now() >= until.getTime()) return "late";
+    const stopped = signal?.aborted ?? false;
+    if (stopped || Date.now() >= until.getTime()) {
+      if (!withdrawOffer(layout, checkpoint)) return "confirmed";
+      return stopped ? "interrupted" : "late";
+    }
     await new Promise((resolve) => setTimeout(resolve, POLL_MS));
   }
 }

@@ -9,13 +9,13 @@ import { makeFolders } from "../base/root.ts";
 import { isObject } from "../dbus/value.ts";
 import type { Buses } from "./buses.ts";
 import { hashJson } from "./canonical.ts";
-import { listFiles, removeFile } from "./files.ts";
+import { listFiles, readOr, removeFile } from "./files.ts";
 import type { Desired, Observed, Plan } from "./model.ts";
 import { observe } from "./observe.ts";
 import { makePlan, observedHash, preparePlugins, validateDesired } from "./plan.ts";
 import type { StatePlugin } from "./plugins.ts";
 import { mappingHash, query } from "./query.ts";
-import { hasCache, readOr } from "./query_cache.ts";
+import { hasCache } from "./query_cache.ts";
 
 /** How to compare. */
 export interface DiffOptions {
@@ -84,8 +84,12 @@ export function cachedPlan(
   file: string,
 ): Plan {
   const both = [hashJson(desired), observedHash(plugins, desired, observed)];
-  // Another release may plan other calls, and apply compares them.
-  const key = hashJson([VERSION, ...both, ...plugins.map(mappingHash)]);
+  // All that was observed of it: calls and what undoes them hold more than what decides
+  // whether there is a change. Another release may plan other calls, too.
+  const whole = plugins.flatMap(({ name }) =>
+    Object.keys(desired[name] ?? {}).map((state) => observed[name]?.[state] ?? null)
+  );
+  const key = hashJson([VERSION, both[0]!, hashJson(whole), ...plugins.map(mappingHash)]);
   const path = `${layout.diffs}/${key}.json`;
   const found = readOr(path);
   if (

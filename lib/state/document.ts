@@ -47,7 +47,7 @@ function readCapped(path: string): string {
         { hint: "split it by plugin" },
       );
     }
-    const known = asOpError(error, "Cannot read the state file");
+    const known = asOpError(error, `Cannot read the state file ${path}`);
     throw new InputError(known.code, known.message, {
       cause: error,
       ...(known.hint && { hint: known.hint }),

@@ -191,3 +191,16 @@ export async function undo(
   }
   return { undone, left };
 }
+
+/** What undoing came to, in words, and what to do about it. */
+export function describeUndo({ undone, left }: UndoResult) {
+  const count = `${undone.length} of ${undone.length + left.length} changes undone`;
+  const names = left.map(({ id, why }) => `${id} (${why})`).join("; ");
+  return {
+    message: left.length === 0 ? count : `${count}, NOT undone: ${names}`,
+    hint: (checkpoint: string) =>
+      left.length === 0
+        ? { hint: "what was there before is there again" }
+        : { hint: `try again with: op-dbus rollback --to-checkpoint ${checkpoint}` },
+  };
+}

@@ -5,7 +5,7 @@
 import { OpError } from "../base/errors.ts";
 import type { Layout } from "../base/layout.ts";
 import { isObject } from "../dbus/value.ts";
-import { readJson, removeFile, StateFiles, writeJson } from "./files.ts";
+import { createJson, readJson, removeFile, StateFiles, writeJson } from "./files.ts";
 
 /** The journal of one apply. */
 export interface Journal {
@@ -30,6 +30,13 @@ export function readJournal(layout: Layout): Journal | null {
 /** Makes a journal durable, in place of the one before. */
 export function writeJournal(layout: Layout, journal: Journal): void {
   writeJson(new StateFiles(layout).journal, journal);
+}
+
+/** Makes durable that an apply waits to be confirmed. */
+export function offerConfirmation(layout: Layout, journal: Journal): void {
+  // What an apply that crashed between two removals may have left.
+  removeFile(new StateFiles(layout).confirmation);
+  writeJournal(layout, journal);
 }
 
 /** Nothing is under way any more. */
@@ -80,12 +87,29 @@ export function confirmPending(layout: Layout, now: Date = new Date()): Journal 
       { hint: "the changes were reverted; apply again" },
     );
   }
-  writeJson(new StateFiles(layout).confirmation, { checkpoint: journal.checkpoint });
-  return journal;
+  if (decide(layout, journal.checkpoint, true)) return journal;
+  if (isConfirmed(layout, journal.checkpoint)) return journal;
+  throw new OpError("nothing_to_confirm", "Cannot confirm: the apply is being undone", {
+    hint: "it was too late, or the apply was stopped; apply again",
+  });
 }
 
 /** True once the apply with this checkpoint was confirmed. */
 export function isConfirmed(layout: Layout, checkpoint: string): boolean {
   const value = readJson(new StateFiles(layout).confirmation);
-  return isObject(value) && value.checkpoint === checkpoint;
+  return isObject(value) && value.checkpoint === checkpoint && value.kept === true;
+}
+
+/**
+ * Takes back that an apply can be confirmed. A confirmation and this may come in the same
+ * moment: only one of them counts, and both sides know which.
+ *
+ * @returns false when it has been confirmed: then it stays so
+ */
+export function withdrawOffer(layout: Layout, checkpoint: string): boolean {
+  return decide(layout, checkpoint, false) || !isConfirmed(layout, checkpoint);
+}
+
+function decide(layout: Layout, checkpoint: string, kept: boolean): boolean {
+  return createJson(new StateFiles(layout).confirmation, { checkpoint, kept });
 }

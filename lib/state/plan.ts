@@ -1,5 +1,5 @@
 /** From what is wanted and what is: the changes, in the order in which to make them. */
-import { InputError } from "../base/errors.ts";
+import { InputError, OpError } from "../base/errors.ts";
 import { nearest } from "../base/nearest.ts";
 import { childPointer } from "../dbus/value.ts";
 import type { Buses } from "./buses.ts";
@@ -121,5 +121,21 @@ export async function preparePlugins(
     named.map(async (plugin) =>
       await completeTypes(plugin, await buses.get(plugin.mapping.service.bus))
     ),
+  );
+}
+
+/** @throws {OpError} when something that is wanted cannot be compared */
+export function refuseUnknown(plan: Plan): void {
+  const [first, ...more] = plan.changes.filter(({ action }) => action === "unknown");
+  if (!first) return;
+  throw new OpError(
+    "unknown_state",
+    `Cannot plan ${first.id}: ${first.reason}` +
+      (more.length > 0 ? ` (and ${more.length} more)` : ""),
+    {
+      hint:
+        "nothing was changed; mend the service, give what is missing, or take it out " +
+        "of the state file",
+    },
   );
 }

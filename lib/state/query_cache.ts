@@ -17,7 +17,7 @@ import { makeFolders } from "../base/root.ts";
 import { writeAtomically } from "../base/durable.ts";
 import type { Layout } from "../base/layout.ts";
 import { isObject, type Json } from "../dbus/value.ts";
-import { listFiles, readJson, removeFile } from "./files.ts";
+import { listFiles, readOr, removeFile } from "./files.ts";
 
 /** One plugin's state as it was read. */
 export interface CachedQuery {
@@ -97,14 +97,4 @@ export function forgetQueries(layout: Layout, plugin: string): void {
     (fd) => writeAll(fd, mark),
   );
   for (const name of listFiles(folder, ".json")) removeFile(`${folder}/${name}`);
-}
-
-/** A cache file; one that is broken counts as missing. */
-export function readOr(path: string): Json | null {
-  try {
-    return readJson(path);
-  } catch (error) {
-    if (error instanceof SyntaxError) return null;
-    throw error;
-  }
 }

@@ -6,9 +6,9 @@ import type { Bus, CallOptions } from "../dbus/bus.ts";
 import { BusError } from "../dbus/bus_error.ts";
 import { expectType } from "../dbus/call.ts";
 import { parseSignature } from "../dbus/names.ts";
-import type { Json, TypedValue } from "../dbus/value.ts";
+import { type Json, type TypedValue, ValueError } from "../dbus/value.ts";
 import type { MappedRead } from "../plugin/mapping.ts";
-import { type Bindings, buildArgs, fillPath } from "./bindings.ts";
+import { type Bindings, buildArgs, fillPath, MissingBinding } from "./bindings.ts";
 import { canonicalJson } from "./canonical.ts";
 import type { StatePlugin } from "./plugins.ts";
 import { unknown, wrongType } from "./model.ts";
@@ -47,14 +47,22 @@ export class StateReader {
    * @param type the D-Bus type that it must have; undefined: any
    * @throws {BusError} when the service is gone, hangs or the bus died
    */
-  read(read: MappedRead, bindings: Bindings, type?: string): Promise<ReadResult> {
+  async read(read: MappedRead, bindings: Bindings, type?: string): Promise<ReadResult> {
     const { service } = this.plugin.mapping;
-    if (read.property !== undefined) {
-      const path = fillPath(read.path ?? service.path, bindings);
-      const iface = read.interface ?? service.interface;
-      return this.property(path, iface, read.property, type);
+    try {
+      if (read.property !== undefined) {
+        const path = fillPath(read.path ?? service.path, bindings);
+        const iface = read.interface ?? service.interface;
+        return await this.property(path, iface, read.property, type);
+      }
+      return await this.#method(read, bindings, type);
+    } catch (error) {
+      // A mapping that leaves an argument open, or gives what does not fit its type,
+      // concerns this value only.
+      if (error instanceof MissingBinding) return unknown(`to read it, ${error.message}`);
+      if (error instanceof ValueError) return unknown(error.message);
+      throw error;
     }
-    return this.#method(read, bindings, type);
   }
 
   /** A property, from one GetAll of its interface where that works. */

@@ -1,10 +1,12 @@
 /** Rolling back: to a checkpoint, or to what was there at a block of the audit chain. */
 import { OpError } from "../base/errors.ts";
+import type { Layout } from "../base/layout.ts";
 import type { RecordedAction } from "../base/recorder.ts";
 import { isObject } from "../dbus/value.ts";
 import { apply, type ApplyOptions, type ApplyResult } from "./apply.ts";
-import { readCheckpoint } from "./checkpoint.ts";
+import { type Checkpoint, listCheckpoints, readCheckpoint } from "./checkpoint.ts";
 import { mergeDocuments } from "./inverse.ts";
+import { readJournal } from "./journal.ts";
 import type { Desired } from "./model.ts";
 import type { StatePlugin } from "./plugins.ts";
 
@@ -15,10 +17,14 @@ export type RollbackOptions = Omit<ApplyOptions, "file" | "action" | "confirmWit
 export interface RollbackResult extends ApplyResult {
   /** What was known before to be beyond bringing back, or not exactly, with the reason. */
   readonly leftOut: readonly string[];
+  /** Of these what no plugin knows any more. */
+  readonly lost: readonly string[];
 }
 
 /**
- * Brings back what a checkpoint holds.
+ * Brings back the state of a checkpoint's time: what it holds, and what applies after it
+ * say was there before them. A list of a set that it holds is exact; an entry of a
+ * collection that somebody else made since stays.
  *
  * @param id its id, or `latest`
  * @throws as {@link apply}, and {OpError} `no_checkpoint`
@@ -27,13 +33,78 @@ export async function rollbackToCheckpoint(
   id: string,
   options: RollbackOptions,
 ): Promise<RollbackResult> {
-  const checkpoint = readCheckpoint(options.layout, id);
-  const result = await apply({ desired: checkpoint.plugins }, {
+  const { layout } = options;
+  const checkpoint = readCheckpoint(layout, id);
+  const damaged: string[] = [];
+  const all = listCheckpoints(layout, ({ message }) => damaged.push(message));
+  const at = all.findIndex((one) => one.id === checkpoint.id);
+  // Of whole states only the one that is named counts: nothing was changed after others.
+  const later = all.slice(at + 1).filter(({ whole }) => !whole);
+  const wanted = [...later.toReversed(), checkpoint];
+  const plugins = options.plugins.map(withExactSets);
+  return await bringBack(wanted.map((one) => one.plugins), {
+    ...{ options: { ...options, plugins }, file: `checkpoint ${checkpoint.id}` },
+    leftOut: [...wanted.flatMap((one) => one.left_out), ...damaged],
+  });
+}
+
+/** The plugin with sets that lose what a list does not name, where it can be removed. */
+function withExactSets(plugin: StatePlugin): StatePlugin {
+  const states = [...plugin.mapping.states].map(([name, state]) =>
+    [
+      name,
+      state.kind === "set" && state.remove ? { ...state, exclusive: true } : state,
+    ] as const
+  );
+  return { ...plugin, mapping: { ...plugin.mapping, states: new Map(states) } };
+}
+
+interface Source {
+  readonly options: RollbackOptions;
+  readonly file: string;
+  readonly leftOut: readonly string[];
+}
+
+/** Applies documents merged, the weakest first; what no plugin knows any more is named. */
+async function bringBack(
+  documents: readonly Desired[],
+  { options, file, leftOut }: Source,
+): Promise<RollbackResult> {
+  const { plugins } = options;
+  const { known, lost } = stillKnown(plugins, mergeDocuments(plugins, documents));
+  const [first] = lost;
+  if (first !== undefined && Object.keys(known).length === 0) {
+    throw new OpError("rolled_back_in_part", `Cannot bring back ${lost.join("; ")}`, {
+      hint: "install the plugin again: op-dbus plugin install",
+    });
+  }
+  const result = await apply({ desired: known }, {
     ...options,
     action: "rollback",
-    file: `checkpoint ${checkpoint.id}`,
+    file,
   });
-  return { ...result, leftOut: checkpoint.left_out };
+  return { ...result, lost, leftOut: [...new Set([...leftOut, ...lost])] };
+}
+
+/** Of a document what the plugins of today know, and the reasons for the rest. */
+function stillKnown(
+  plugins: readonly StatePlugin[],
+  desired: Desired,
+): { known: Desired; lost: string[] } {
+  const lost: string[] = [];
+  const known = Object.entries(desired).flatMap(([name, states]) => {
+    const plugin = plugins.find((one) => one.name === name);
+    if (!plugin) lost.push(`${name} (its plugin is not installed any more)`);
+    const kept = Object.entries(states).filter(([state]) => {
+      const isThere = plugin?.mapping.states.has(state) ?? false;
+      if (plugin && !isThere) {
+        lost.push(`${name}.${state} (its plugin does not know it any more)`);
+      }
+      return isThere;
+    });
+    return kept.length > 0 ? [[name, Object.fromEntries(kept)] as const] : [];
+  });
+  return { known: Object.fromEntries(known), lost };
 }
 
 /** A block of the chain, as far as rolling back looks at it. */
@@ -53,16 +124,25 @@ export async function rollbackToBlock(
   blocks: readonly StateBlock[],
   options: RollbackOptions,
 ): Promise<RollbackResult> {
-  const desired = stateAtBlock(options.plugins, to, blocks);
-  const result = await apply({ desired }, {
-    ...options,
-    action: "rollback",
-    file: `block ${to}`,
-  });
+  const left = unfinished(options.layout);
+  const isLater = blocks.some(({ category, number }) =>
+    category === "state" && number > to
+  );
+  const undone = left && !isLater ? {} : stateAtBlock(options.plugins, to, blocks);
   const leftOut = blocks.filter(({ number }) => number > to).flatMap(({ data }) =>
     Array.isArray(data.left_out) ? data.left_out.map(String) : []
   );
-  return { ...result, leftOut };
+  // An apply that a crash ended has no block: what it began is undone first.
+  return await bringBack([left?.plugins ?? {}, undone], {
+    ...{ options, file: `block ${to}` },
+    leftOut: [...left?.left_out ?? [], ...leftOut],
+  });
+}
+
+/** The checkpoint of an apply that a crash ended; null where there is none. */
+function unfinished(layout: Layout): Checkpoint | null {
+  const journal = readJournal(layout);
+  return journal && readCheckpoint(layout, journal.checkpoint);
 }
 
 /** The document that undoes every state block after `to`. */

@@ -8,30 +8,44 @@ import { startServe } from "./serve_process.ts";
 const PEER = new URL("../state/peers/store.py", import.meta.url).pathname;
 const SERVICE = "org.test.Store", PATH = "/org/test/Store";
 
-Deno.test("serve: a property that another client changes is seen by the next query", async () => {
-  await using bus = await privateBus();
-  await bus.start(SERVICE, PYTHON, PEER);
-  await using root = await plainRoot();
-  const install = async (name: string) => {
-    await Deno.mkdir(`${root.path}/@plugin-${name}`);
-    const at = `${root.path}/@plugin-${name}`;
-    await Deno.writeTextFile(`${at}/semantic-mapping.toml`, storeMapping());
-    await Deno.writeTextFile(`${at}/plugin.toml`, manifest(name));
-  };
-  await install("store");
+/** A root with the store's plugin on a bus of its own, and what the tests do there. */
+async function place() {
+  const bus = await privateBus();
+  const root = await plainRoot();
   const env = { DBUS_SYSTEM_BUS_ADDRESS: bus.address };
-  const query = async (plugin: string) => {
-    const words = ["query", "--plugin", plugin, "--max-age", "1h", "--json"];
-    const { code, stdout, stderr } = await root.run(words, { env });
-    assertEquals(code, 0, stderr);
-    return JSON.parse(stdout).plugins[plugin].a;
+  const place = {
+    ...{ bus, root, env },
+    startStore: () => bus.start(SERVICE, PYTHON, PEER),
+    async install(name: string) {
+      const at = `${root.path}/@plugin-${name}`;
+      await Deno.mkdir(at);
+      await Deno.writeTextFile(`${at}/semantic-mapping.toml`, storeMapping());
+      await Deno.writeTextFile(`${at}/plugin.toml`, manifest(name));
+    },
+    async query(plugin: string) {
+      const words = ["query", "--plugin", plugin, "--max-age", "1h", "--json"];
+      const { code, stdout, stderr } = await root.run(words, { env });
+      assertEquals(code, 0, stderr);
+      return JSON.parse(stdout).plugins[plugin].a;
+    },
+    setA: (value: string) =>
+      client(
+        ...[bus.address, "busctl", `--address=${bus.address}`, "call"] as const,
+        ...[SERVICE, PATH, SERVICE, "SetA", "s", value],
+      ),
+    async [Symbol.asyncDispose]() {
+      await root[Symbol.asyncDispose]();
+      await bus[Symbol.asyncDispose]();
+    },
   };
-  const setA = (value: string) =>
-    client(
-      ...[bus.address, "busctl", `--address=${bus.address}`, "call"] as const,
-      ...[SERVICE, PATH, SERVICE, "SetA", "s", value],
-    );
+  await place.startStore();
+  await place.install("store");
+  return place;
+}
 
+Deno.test("serve: a property that another client changes is seen by the next query", async () => {
+  await using store = await place();
+  const { bus, root, env, install, query, setA } = store;
   // Without serve the cache answers until its age.
   assertEquals(await query("store"), "a");
   await setA("unseen");
@@ -70,5 +84,34 @@ Deno.test("serve: a property that another client changes is seen by the next que
   // Without the bus it goes on serving, and says once what that means.
   await bus.kill();
   await serving.logged("services are not watched");
+  assertEquals(await serving.stop(), 0);
+});
+
+Deno.test("serve: a bus that was killed and started again is watched again, each time", async () => {
+  await using store = await place();
+  const { bus, root, env, query, setA } = store;
+  await using serving = await startServe(root, ["-v"], env);
+  const times = (text: string) => serving.log().split(text).length - 1;
+  const seen = async (text: string, count: number) => {
+    while (times(text) < count) await serving.more();
+  };
+  const watching = "watching services bus=system plugins=1";
+  await seen(watching, 1);
+  for (const round of [1, 2]) {
+    assertEquals(await query("store"), round === 1 ? "a" : "after1");
+    await bus.kill();
+    await seen("services are not watched", round);
+    await bus.revive();
+    await store.startStore();
+    // Whatever was there before it went is not known to be there still.
+    await setA(`unseen${round}`);
+    await seen(watching, round + 1);
+    assertEquals(await query("store"), `unseen${round}`);
+    const dropped = times("queries dropped plugin=store");
+    await setA(`after${round}`);
+    await seen("queries dropped plugin=store", dropped + 1);
+    assertEquals(await query("store"), `after${round}`);
+  }
+  assertEquals(times("services are not watched"), 2);
   assertEquals(await serving.stop(), 0);
 });

@@ -1,10 +1,21 @@
-import { assertEquals, assertIncludes, assertTrue } from "../support/assert.ts";
+import {
+  assertEquals,
+  assertIncludes,
+  assertThrows,
+  assertTrue,
+} from "../support/assert.ts";
 import { client, privateBus } from "../support/private_bus.ts";
 import { Bus } from "../../lib/dbus/bus.ts";
 import { marshalBody } from "../../lib/dbus/marshal.ts";
 import { isSignature } from "../../lib/dbus/names.ts";
 import { ProtocolError, unmarshalBody } from "../../lib/dbus/unmarshal.ts";
-import { inferType, type Json, plain, sameValue } from "../../lib/dbus/value.ts";
+import {
+  inferType,
+  type Json,
+  plain,
+  sameValue,
+  ValueError,
+} from "../../lib/dbus/value.ts";
 
 /** How many random bodies; more with OPDBUS_FUZZ. */
 const ROUNDS = Number(Deno.env.get("OPDBUS_FUZZ") ?? 20_000);
@@ -78,6 +89,10 @@ Deno.test("wanted and observed values are the same whatever the integer's type",
     ["5", 5],
     [[0, 255], { $bytes: "AP8=" }],
     [typed("u", 5), typed("u", 5)],
+    ["007", typed("x", 7)],
+    [-0, typed("i", 0)],
+    [-0, typed("d", "-0")],
+    ["18446744073709551615", typed("t", "18446744073709551615")],
   ];
   const other: [Json, Json][] = [
     [5, typed("u", 6)],
@@ -87,11 +102,40 @@ Deno.test("wanted and observed values are the same whatever the integer's type",
     ["five", 5],
     [true, 1],
     [null, 0],
+    [0, typed("d", "-0")],
+    [1.5, typed("s", "1.5")],
   ];
   same.forEach(([a, b]) => assertTrue(sameValue(a, b), JSON.stringify([a, b])));
   other.forEach(([a, b]) => assertTrue(!sameValue(a, b), JSON.stringify([a, b])));
   assertEquals(plain({ a: typed("v", typed("ai", [1])) }), { a: [1] });
   assertEquals([inferType(null), inferType(-0), inferType([])], [null, "d", "av"]);
+});
+
+Deno.test("a message of millions of tiny values is refused before it fills the memory", () => {
+  const count = 4_000_000;
+  const bytes = new Uint8Array(4 + count * 4);
+  new DataView(bytes.buffer).setUint32(0, count * 4, true);
+  assertThrows(() => unmarshalBody("ai", bytes, true), ProtocolError, /More than/);
+  // A string of bytes is one value, however long.
+  assertEquals(unmarshalBody("ay", bytes, true).length, 1);
+});
+
+Deno.test("numbers are taken as they are printed: no infinity by overflow, no odd keys", () => {
+  const bad: [string, Json][] = [
+    ["d", 1e999],
+    ["d", "constructor"],
+    ["a{uy}", { "0x10": 1 }],
+    ["a{uy}", { " 5": 1 }],
+    ["a{iy}", { "1e2": 1 }],
+    ["a{dy}", { "1e999": 1 }],
+  ];
+  for (const [type, value] of bad) {
+    assertThrows(() => marshalBody(type, [value]), ValueError, /got /);
+  }
+  const good: [string, Json][] = [["d", "Infinity"], ["a{dy}", { "NaN": 1, "-0": 2 }]];
+  for (const [type, value] of good) {
+    assertEquals(unmarshalBody(type, marshalBody(type, [value]), true), [value]);
+  }
 });
 
 Deno.test("a connection can answer calls and signal, as serve needs", async () => {

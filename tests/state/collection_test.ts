@@ -3,6 +3,7 @@ import { privateBus, PYTHON } from "../support/private_bus.ts";
 import { signs, StateRoot } from "../support/state_root.ts";
 import { OpError, RolledBackError } from "../../lib/base/errors.ts";
 import { checkMapping } from "../../lib/plugin/mapping.ts";
+import { apply } from "../../lib/state/apply.ts";
 import { createCheckpoint, listCheckpoints } from "../../lib/state/checkpoint.ts";
 import { rollbackToBlock, rollbackToCheckpoint } from "../../lib/state/rollback.ts";
 
@@ -174,6 +175,36 @@ Deno.test("an apply that fails after a deletion makes the entry again, with its 
     "CreateThing(thing2, blue)",
     "SetSize(2)",
   ]);
+});
+
+Deno.test("a plan from the cache is of what is there, as far as undoing it goes", async () => {
+  await using lab = await startThings(thingsMapping(MANAGED));
+  const wanted = { lab: { things: { thing2: null } } };
+  await lab.root.diff(wanted);
+  // What is to be deleted is not named in the document, and has changed.
+  await lab.root.apply({ lab: { things: { thing2: { size: 99 } } } });
+  const plan = await lab.root.diff(wanted);
+  assertIncludes(JSON.stringify(plan.changes[0]!.before), '"size":99');
+  await apply({ plan }, lab.root.options);
+  await rollbackToCheckpoint("latest", lab.root.options);
+  assertEquals((await lab.root.state("lab")).things.thing2.size, 99);
+  // Made anew it is another object with the same values: the call goes to that one.
+  const bigger = { lab: { things: { thing2: { size: 100 } } } };
+  await lab.root.diff(bigger);
+  const { thing2 } = (await lab.root.state("lab")).things;
+  await lab.root.apply(wanted);
+  await lab.root.apply({ lab: { things: { thing2: { colour: "blue", size: 99 } } } });
+  const { $object } = (await lab.root.state("lab")).things.thing2;
+  const [resized] = (await lab.root.diff(bigger)).changes;
+  assertEquals([resized!.call!.path, $object === thing2.$object], [$object, false]);
+  // Changed after the plan was made, it is another thing than was agreed to.
+  const old = await lab.root.diff(wanted);
+  await lab.root.apply({ lab: { things: { thing2: { size: 5 } } } });
+  const stale = await assertRejects(
+    () => apply({ plan: old }, lab.root.options),
+    OpError,
+  );
+  assertIncludes(stale.message, "what is there has changed");
 });
 
 Deno.test("what making an entry again cannot give is named before the call and after", async () => {

@@ -45,9 +45,12 @@ Deno.test("a signal of the service, and its end, drop what was cached", async ()
   await query(root.plugins, { layout: root.layout, buses: root.buses });
   const changes: string[] = [];
   let told = Promise.withResolvers<void>();
-  const watch = await watchQueries(root.layout, root.plugins, root.buses, (plugin) => {
-    changes.push(plugin);
-    told.resolve();
+  const bus = await root.buses.get("system");
+  const watch = await watchQueries(root.layout, root.plugins, bus, {
+    changed: (plugin) => {
+      changes.push(plugin);
+      told.resolve();
+    },
   });
   await root.apply({ store: { a: "x" } });
   await told.promise;
@@ -123,6 +126,30 @@ Deno.test("a seed-style mapping without types gets them by introspection", async
   const { applied } = await store.root.apply({ store: { a: "x", items: ["new"] } });
   assertEquals(applied, ["store.a", "store.items: new"]);
   assertEquals(await store.log(), ["SetA(x)", "AddItem(new)"]);
+});
+
+Deno.test("what a mapping leaves open, or a key that no path holds, hides nothing else", async () => {
+  const state = (name: string, read: string, more = "") =>
+    `[state.${name}]\nkind = "value"\nread = { ${read} }\n${more}`;
+  const more = [
+    '[methods.get_by_key]\nsafe = true\nargs = [{ name = "which", type = "u" }]\n',
+    state("open", 'method = "get_by_key"'),
+    state("misfit", 'method = "get_by_key", args = { which = "x" }'),
+    state("path", 'property = "A", path = "{object}"'),
+    state(
+      ...["keyed", 'property = "A", path = "/org/test/{key}"'] as const,
+      'key = "item"\nkeys = { method = "get_items" }\n',
+    ),
+  ];
+  await using store = await startStore(storeMapping() + more.join(""));
+  await store.root.apply({ store: { items: ["a-b", "Store"] } });
+  const { a, open, misfit, path, keyed } = await store.root.state("store");
+  assertEquals([a, keyed.Store], ["x", "x"].map(() => "a"));
+  assertIncludes(open.$unknown, 'nothing gives "which"');
+  assertIncludes(misfit.$unknown, "expected an unsigned 32-bit integer");
+  assertIncludes(path.$unknown, 'nothing gives "object"');
+  assertIncludes(keyed["a-b"].$unknown, "cannot be part of an object path");
+  assertIncludes(keyed.one.$unknown, "UnknownMethod");
 });
 
 Deno.test("a method that fails makes its own value unknown, not the others", async () => {

@@ -11,8 +11,10 @@ export interface PrivateBus extends AsyncDisposable {
   readonly pid: number;
   /** Starts a program on this bus and waits until it owns `name`. */
   start(name: string, command: string, ...args: string[]): Promise<Deno.ChildProcess>;
-  /** Ends the daemon at once, as a crash would. */
+  /** Ends the daemon at once, as a crash would; services on it see that. */
   kill(): Promise<void>;
+  /** Starts another daemon on the same address after {@link kill}; nobody is on it. */
+  revive(): Promise<void>;
 }
 
 const CONFIG = (socket: string, limits: string) =>
@@ -30,13 +32,17 @@ export async function privateBus(limits = ""): Promise<PrivateBus> {
   const scratch = await tempFolder("op-dbus-bus-");
   const socket = `${scratch.path}/socket`, config = `${scratch.path}/bus.conf`;
   await Deno.writeTextFile(config, CONFIG(socket, limits));
-  const daemon = new Deno.Command("dbus-daemon", {
-    args: [`--config-file=${config}`, "--nofork", "--nopidfile", "--print-address"],
-    stdin: "null",
-    stdout: "piped",
-    stderr: "null",
-  }).spawn();
-  await firstChunk(daemon.stdout);
+  const spawn = async () => {
+    const started = new Deno.Command("dbus-daemon", {
+      args: [`--config-file=${config}`, "--nofork", "--nopidfile", "--print-address"],
+      stdin: "null",
+      stdout: "piped",
+      stderr: "null",
+    }).spawn();
+    await firstChunk(started.stdout);
+    return started;
+  };
+  let daemon = await spawn();
   const address = `unix:path=${socket}`;
   const children: Deno.ChildProcess[] = [];
   let dead = false;
@@ -48,8 +54,14 @@ export async function privateBus(limits = ""): Promise<PrivateBus> {
   return {
     address,
     folder: scratch.path,
-    pid: daemon.pid,
+    get pid() {
+      return daemon.pid;
+    },
     kill,
+    async revive() {
+      daemon = await spawn();
+      dead = false;
+    },
     async start(name, command, ...args) {
       const child = new Deno.Command(command, {
         args,

@@ -50,15 +50,20 @@ export const collection: Kind = {
     const wanted = desired as Entries, found = observed as Entries;
     const fields = (name: string): Json => {
       const entry = Object.hasOwn(found, name) ? found[name] : null;
-      if (!entry || isUnknown(entry)) return entry ?? null;
-      const names = Object.keys(wanted[name] ?? {});
+      // What is deleted decides in whole: its undoing makes all of it again.
+      if (!entry || isUnknown(entry) || !wanted[name]) return entry ?? null;
+      const names = Object.keys(wanted[name]);
       return Object.fromEntries(names.map((field) => [field, entry[field] ?? null]));
     };
     return {
       entries: Object.fromEntries(
         Object.keys(wanted).map((name) => [name, fields(name)]),
       ),
-      ...(state.exclusive && { names: Object.keys(found).sort() }),
+      ...(state.exclusive && {
+        others: Object.fromEntries(
+          Object.entries(found).filter(([name]) => !Object.hasOwn(wanted, name)),
+        ),
+      }),
     };
   },
   diff(context, _bindings, _key, desired, observed) {

@@ -1,4 +1,5 @@
 /** The kinds by name, and keyed states taken apart into one resource per key. */
+import { InputError } from "../../base/errors.ts";
 import { childPointer, isObject, type Json } from "../../dbus/value.ts";
 import { stateError } from "../document.ts";
 import { type Change, isUnknown, unknown } from "../model.ts";
@@ -69,12 +70,22 @@ export async function observeState(
     const child = desired === undefined
       ? undefined
       : (desired as { [k: string]: Json })[text];
-    return [
-      text,
-      await kind.observe(context, reader, bind(context, text), child),
-    ] as const;
+    const one = kind.observe(context, reader, bind(context, text), child);
+    return [text, await (desired === undefined ? unlessOdd(one) : one)] as const;
   }));
   return Object.fromEntries(entries);
+}
+
+/** A key that the service names and no path can hold hides none of the others. */
+async function unlessOdd(observed: Promise<Json>): Promise<Json> {
+  try {
+    return await observed;
+  } catch (error) {
+    if (error instanceof InputError && error.code === "bad_state") {
+      return unknown(error.message);
+    }
+    throw error;
+  }
 }
 
 /** Of what was observed only what decides the difference. */
