@@ -155,10 +155,17 @@ export class Reader {
   }
 }
 
-/** A dict as an object, or as pairs where a key comes twice. */
+/** Keys that mean something in value.ts and in lib/state/model.ts. */
+const RESERVED_KEYS = ["$type", "$bytes", "$unknown"];
+
+/**
+ * A dict as an object; as pairs where a key comes twice, or where the object could be
+ * taken for one of our own notations (a service's `{"$bytes": ...}` is no byte array).
+ */
 function dict(entries: [Json, Json][]): Json {
   const keys = new Set(entries.map(([key]) => String(key)));
   if (keys.size < entries.length) return entries;
+  if (RESERVED_KEYS.some((key) => keys.has(key))) return entries;
   // fromEntries defines properties: a key named __proto__ is a key like any other.
   return Object.fromEntries(entries.map(([key, value]) => [String(key), value]));
 }

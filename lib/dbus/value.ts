@@ -9,7 +9,8 @@
  * | b, s o g        | boolean, string                                                   |
  * | ay              | {"$bytes": "<base64>"}; an array of numbers is taken as well      |
  * | a{..}           | object; keys that are no strings are written as text; an array    |
- * |                 | of [key, value] where a key comes twice                           |
+ * |                 | of [key, value] where a key comes twice or is $type, $bytes or    |
+ * |                 | $unknown                                                          |
  * | other a, (..)   | array                                                             |
  * | v               | {"$type": "u", "value": 5}; a plain value is taken as well        |
  * | h               | refused: file descriptors cannot be passed from Deno              |

@@ -60,6 +60,23 @@ Deno.test("random bytes are read or refused, never worse", () => {
   assertTrue(refused > ROUNDS / 2 && refused < ROUNDS, `${refused} refused`);
 });
 
+Deno.test("a dict with keys of our own notation is not taken for it", () => {
+  const dicts: [string, string][][] = [
+    [["$type", "u"], ["value", "5"]],
+    [["$bytes", "AAAA"]],
+    [["$unknown", "says the service"], ["b", "c"]],
+  ];
+  for (const dict of dicts) {
+    for (const [signature, wrap] of [["a{ss}", dict], ["v", null]] as const) {
+      const value = wrap ?? { $type: "a{ss}", value: dict };
+      const [read] = unmarshalBody(signature, marshalBody(signature, [value]), true);
+      assertEquals(JSON.stringify(read), JSON.stringify(value));
+      assertEquals(JSON.stringify(plain(read!)), JSON.stringify(dict));
+      assertTrue(sameValue(value, read!));
+    }
+  }
+});
+
 Deno.test("signatures: what the specification allows, and nothing else", () => {
   const good = [
     "",
