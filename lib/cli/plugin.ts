@@ -100,9 +100,13 @@ const validate = command<object, [string]>({
       ].join("\n"));
     if (valid) return;
     const errors = problems.filter(({ severity }) => severity === "error").length;
-    throw new InputError("invalid_plugin", `${folder} is not valid: ${errors} errors`, {
-      hint: "correct the lines above",
-    });
+    throw new InputError(
+      "invalid_plugin",
+      `${folder} is not valid: ${errors} error${errors === 1 ? "" : "s"}`,
+      {
+        hint: "correct the lines above",
+      },
+    );
   },
 });
 

@@ -64,6 +64,7 @@ export async function acquireFile(
   path: string,
 ): Promise<VerifiedPackage> {
   return await opening(context, path, async (file) => {
+    file.requireThere();
     const signed = context.allowUnsigned
       ? trySignature(context, file)
       : check(context, file);

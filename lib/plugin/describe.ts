@@ -1,4 +1,8 @@
 /** Everything about one plugin, for `plugin show`. */
+import { isSysError } from "../../ffi/errno.ts";
+import { AT_FDCWD } from "../../ffi/files.ts";
+import { statAt } from "../../ffi/stat.ts";
+import { InputError } from "../base/errors.ts";
 import type { Layout } from "../base/layout.ts";
 import { discoverOne } from "./discovery.ts";
 import { dependentsOf, livePlugins, previousPlugin } from "./installed.ts";
@@ -8,13 +12,22 @@ import { powersOf } from "./package.ts";
 import { lackingRequirements, thisHost } from "./requirements.ts";
 import { readRecord, storedVersions } from "./version_store.ts";
 
-/** The names are those of `--json`. */
+/**
+ * The names are those of `--json`.
+ * @throws {InputError} `not_installed` where nothing at all is here of it
+ */
 export async function describePlugin(layout: Layout, name: string) {
   const plugin = discoverOne(layout, name);
   const manifest = plugin.manifest;
   const marker = manifest ? readMarker(plugin.folder) : null;
   const record = marker && readRecord(layout, { name, version: marker.version });
   const previous = previousPlugin(layout, name);
+  const stored = storedVersions(layout, name);
+  if (!manifest && !previous && stored.length === 0 && isAbsent(plugin.folder)) {
+    throw new InputError("not_installed", `${name} is not installed`, {
+      hint: "see what is with: op-dbus plugin list",
+    });
+  }
   const mapping = manifest ? mappingOf(plugin.folder) : null;
   const powers = powersOf(mapping);
   const lacking = manifest && await lackingRequirements(manifest, mapping, thisHost());
@@ -39,7 +52,7 @@ export async function describePlugin(layout: Layout, name: string) {
     previous: previous
       ? previous.marker?.version ?? previous.manifest?.version ?? "unversioned"
       : null,
-    versions: storedVersions(layout, name).map(({ version, record }) => ({
+    versions: stored.map(({ version, record }) => ({
       version,
       verified: record !== null,
       signed_by: record?.signed_by ?? null,
@@ -52,4 +65,14 @@ export async function describePlugin(layout: Layout, name: string) {
       safe_methods: powers.safeMethods,
     },
   };
+}
+
+function isAbsent(path: string): boolean {
+  try {
+    statAt(AT_FDCWD, path);
+    return false;
+  } catch (error) {
+    if (isSysError(error, "ENOENT")) return true;
+    throw error;
+  }
 }

@@ -24,7 +24,7 @@ import {
   unlinkAt,
   withFd,
 } from "../../ffi/files.ts";
-import { fstat, isRegular } from "../../ffi/stat.ts";
+import { fstat, isRegular, type Stat, statAt } from "../../ffi/stat.ts";
 import { temporaryBeside } from "../base/durable.ts";
 import { InputError } from "../base/errors.ts";
 import { type ByteSource, bytesSource, fdSource } from "../stream/source.ts";
@@ -75,11 +75,27 @@ export class PackageFile implements Disposable {
     return this.#source ??= bytesSource(await decode(bytes) ?? bytes, this.path);
   }
 
+  /**
+   * Says at once that there is no such file; reads nothing.
+   * @throws {InputError} `no_such_file`, `not_a_file`
+   */
+  requireThere(): void {
+    try {
+      requireFile(statAt(AT_FDCWD, this.path), this.path);
+    } catch (error) {
+      if (!isSysError(error, "ENOENT", "ENOTDIR")) throw error;
+      throw new InputError("no_such_file", `There is no package ${this.path}`, {
+        cause: error,
+        hint: "check the path; a plugin of a repository is named without one",
+      });
+    }
+  }
+
   #take(): void {
     if (this.#bytes || this.#fd >= 0) return;
     // Not blocking: a pipe that nobody writes to would be waited for.
     withFd(open(this.path, O_RDONLY | O_NOFOLLOW | O_NONBLOCK), (fd) => {
-      const small = readSmall(fd, requireFile(fd, this.path));
+      const small = readSmall(fd, requireFile(fstat(fd, this.path), this.path));
       if (small) this.#bytes = small;
       else this.#fd = privateCopy(fd, this.folder);
     });
@@ -92,8 +108,7 @@ export class PackageFile implements Disposable {
 }
 
 /** The size of what may be a package. */
-function requireFile(fd: number, path: string): number {
-  const stat = fstat(fd, path);
+function requireFile(stat: Stat, path: string): number {
   if (!isRegular(stat)) {
     throw new InputError("not_a_file", `Not a package: ${path} is not a regular file`, {
       hint: "name the package file itself",
