@@ -35,6 +35,8 @@ export const O_PATH = 0o10000000;
 export const O_DIRECTORY = arch.O_DIRECTORY;
 export const O_NOFOLLOW = arch.O_NOFOLLOW;
 export const O_DIRECT = arch.O_DIRECT;
+/** A file without a name in the folder that is opened. */
+export const O_TMPFILE = 0o20000000 | arch.O_DIRECTORY;
 
 export const AT_SYMLINK_NOFOLLOW = 0x100;
 export const AT_REMOVEDIR = 0x200;

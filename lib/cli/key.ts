@@ -192,11 +192,15 @@ export const sign = command<SignFlags, string[]>({
   },
   async run(context, flags, ...files) {
     const { signFile } = await import("../plugin/sign_file.ts");
+    const { packageNameOf } = await import("../plugin/package.ts");
     const key = await secretKey(context, absolute(flags.key), flags.passwordFile);
-    const signed = files.map((file) => {
-      const { path, signature } = signFile(absolute(file), key);
-      return { file, signature: path, trusted_comment: signature.trustedComment };
-    });
+    const signed: { file: string; signature: string; trusted_comment: string }[] = [];
+    for (const file of files) {
+      const name = await packageNameOf(absolute(file));
+      const { path, signature } = signFile(absolute(file), key, { name });
+      const { trustedComment } = signature;
+      signed.push({ file, signature: path, trusted_comment: trustedComment });
+    }
     context.out.result(
       { key: key.id, signed },
       () => signed.map(({ signature }) => signature).join("\n"),

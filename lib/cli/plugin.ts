@@ -47,7 +47,7 @@ const show = command<object, [string]>({
     const { requirePluginName } = await import("../plugin/names.ts");
     const { requireRoot } = await import("../base/root.ts");
     requireRoot(layout.root);
-    const about = describePlugin(layout, requirePluginName(name));
+    const about = await describePlugin(layout, requirePluginName(name));
     out.result(about, () => {
       const { manifest, active, versions, previous, missing, powers } = about;
       const lines: [string, string][] = [
@@ -57,6 +57,7 @@ const show = command<object, [string]>({
         ["About", (manifest?.description ?? "").replace(/\s+/g, " ")],
         ["Needs", manifest?.dependencies.join(", ") ?? ""],
         ["Missing here", missing.join(", ")],
+        ["Perhaps missing", about.unknown.join(", ")],
         ["Needed by", about.dependents.join(", ")],
         ["Installed from", active?.source ?? "made here"],
         ["Signed by", active?.signed_by ?? (active ? "nobody" : "")],
@@ -79,11 +80,13 @@ const validate = command<object, [string]>({
   async run({ out }, _flags, folder) {
     const { validatePlugin } = await import("../plugin/validate.ts");
     const { formatProblem } = await import("../plugin/problems.ts");
-    const { missingRequirements, thisHost } = await import("../plugin/requirements.ts");
+    const { lackingRequirements, thisHost } = await import("../plugin/requirements.ts");
     const { InputError } = await import("../base/errors.ts");
-    const { valid, problems, manifest } = validatePlugin(absolute(folder));
-    const missing = manifest ? missingRequirements(manifest, thisHost()) : [];
-    out.result({ valid, problems, missing }, () =>
+    const { valid, problems, manifest, mapping } = validatePlugin(absolute(folder));
+    const { missing, unknown } = manifest
+      ? await lackingRequirements(manifest, mapping, thisHost())
+      : { missing: [], unknown: [] };
+    out.result({ valid, problems, missing, unknown }, () =>
       [
         ...problems.map((problem) =>
           `${
@@ -92,13 +95,18 @@ const validate = command<object, [string]>({
           formatProblem(problem)
         ),
         ...(missing.length > 0 ? [`this host lacks: ${missing.join(", ")}`] : []),
+        ...(unknown.length > 0 ? [`this host may lack: ${unknown.join(", ")}`] : []),
         ...(valid ? [`${manifest!.name}@${manifest!.version} is valid`] : []),
       ].join("\n"));
     if (valid) return;
     const errors = problems.filter(({ severity }) => severity === "error").length;
-    throw new InputError("invalid_plugin", `${folder} is not valid: ${errors} errors`, {
-      hint: "correct the lines above",
-    });
+    throw new InputError(
+      "invalid_plugin",
+      `${folder} is not valid: ${errors} error${errors === 1 ? "" : "s"}`,
+      {
+        hint: "correct the lines above",
+      },
+    );
   },
 });
 

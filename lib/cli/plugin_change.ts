@@ -231,7 +231,9 @@ export const verify = command<object, string[]>({
     const bad = plugins.filter(({ ok }) => !ok).map(({ name }) => name);
     if (bad.length === 0) return;
     throw new DifferenceError("differs", `Not as installed: ${bad.join(", ")}`, {
-      hint: "op-dbus plugin activate NAME@VERSION makes it as installed again",
+      hint: plugins.some(({ fault }) => fault !== null)
+        ? "install it again from its package: op-dbus plugin install FILE"
+        : "op-dbus plugin activate NAME@VERSION makes it as installed again",
     });
   },
 });

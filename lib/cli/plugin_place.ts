@@ -214,5 +214,6 @@ export function mergeJson({ report }: Prepared) {
 
 /** A path as it was typed, made absolute. */
 export function absolute(path: string): string {
-  return path.startsWith("/") ? path : `${Deno.cwd()}/${path}`.replace(/\/\.$/, "");
+  if (path.startsWith("/")) return path;
+  return `${Deno.cwd()}/${path.replace(/^(\.\/+)+/, "")}`.replace(/\/\.$/, "");
 }

@@ -15,10 +15,15 @@ import { type IndexDelta, MAX_PACKAGE_BYTES } from "./index_schema.ts";
 import { ensureFolder } from "./json_file.ts";
 import { MAX_MINISIGN_BYTES, type PublicKey } from "./minisign/format.ts";
 import type { FileDigests } from "./minisign/sign.ts";
-import { type NameVersion, type PackageName, parsePackageFileName } from "./names.ts";
+import {
+  meantBy,
+  type NameVersion,
+  type PackageName,
+  parsePackageFileName,
+} from "./names.ts";
 import { type PackageContent, readPackage } from "./package.ts";
 import { PackageFile } from "./package_file.ts";
-import { requireClaim } from "./package_signature.ts";
+import { parseClaim, requireClaim } from "./package_signature.ts";
 import { downloadsPath } from "./places.ts";
 import { type Repositories, validKeys } from "./repositories.ts";
 import { signaturePath, verifyFile } from "./sign_file.ts";
@@ -58,20 +63,38 @@ export async function acquireFile(
   context: AcquireContext,
   path: string,
 ): Promise<VerifiedPackage> {
-  const file = new PackageFile(path);
-  const signed = context.allowUnsigned
-    ? trySignature(context, file)
-    : check(context, file);
-  const digests = file.digests();
-  const name = parsePackageFileName(path.slice(path.lastIndexOf("/") + 1));
-  const content = await read(context, file);
-  const from = baseVersion(context, content);
-  if (signed) {
-    requireClaim(signed.signature, digests, { ...content.manifest, from }, path);
+  return await opening(context, path, async (file) => {
+    file.requireThere();
+    const signed = context.allowUnsigned
+      ? trySignature(context, file)
+      : check(context, file);
+    const digests = file.digests();
+    const name = parsePackageFileName(path.slice(path.lastIndexOf("/") + 1));
+    const content = await read(context, file);
+    const from = baseVersion(context, content);
+    if (signed) {
+      requireClaim(signed.signature, digests, { ...content.manifest, from }, path);
+    }
+    if (name) requireManifest(path, content, meantBy(name, content.manifest.name));
+    const signedBy = signed?.key.id ?? null;
+    return { path, file, from, content, digests, signedBy, source: path };
+  });
+}
+
+/** Opens a package, and closes it again where it is refused. */
+async function opening(
+  { layout }: AcquireContext,
+  path: string,
+  verify: (file: PackageFile) => Promise<VerifiedPackage>,
+): Promise<VerifiedPackage> {
+  ensureFolder(downloadsPath(layout), 0o700);
+  const file = new PackageFile(path, downloadsPath(layout));
+  try {
+    return await verify(file);
+  } catch (error) {
+    file[Symbol.dispose]();
+    throw error;
   }
-  if (name) requireManifest(path, content, name);
-  const signedBy = signed?.key.id ?? null;
-  return { path, file, from, content, digests, signedBy, source: path };
 }
 
 /** A package at a URL that is in no index: signed by a trusted key, or refused. */
@@ -80,31 +103,27 @@ export async function acquireUrl(
   text: string,
 ): Promise<VerifiedPackage> {
   const url = requireUrl(text, context.fetch.allowHttp);
-  const file = decodeURIComponent(url.pathname.split("/").at(-1)!);
-  const name = parsePackageFileName(file);
+  const called = decodeURIComponent(url.pathname.split("/").at(-1)!);
+  const name = parsePackageFileName(called);
   if (!name) {
     throw new InputError("bad_url", `${url.href} is not called like a package`, {
       hint: "a package is called NAME-vX.Y.Z.btrfs.zst; download it and name the file",
     });
   }
   ensureFolder(downloadsPath(context.layout), 0o700);
-  const path = `${downloadsPath(context.layout)}/${file}`;
+  const path = `${downloadsPath(context.layout)}/${called}`;
   await fetchSignature(url, path, context.fetch);
   await download(url, { path, sizeBytes: MAX_PACKAGE_BYTES }, context.fetch);
-  const opened = new PackageFile(path);
-  const { signature, key, digests } = check(context, opened);
-  requireClaim(signature, digests, name, url.href);
-  const content = await read(context, opened);
-  requireManifest(url.href, content, name);
-  return {
-    path,
-    file: opened,
-    from: name.from,
-    content,
-    digests,
-    signedBy: key.id,
-    source: url.href,
-  };
+  return await opening(context, path, async (file) => {
+    const { signature, key, digests } = check(context, file);
+    // What its author signed decides between lxc and lxc-plugin; nothing else is open.
+    const signed = parseClaim(signature.trustedComment)?.name ?? name.name;
+    const meant = meantBy(name, signed), { from } = name;
+    requireClaim(signature, digests, meant, url.href);
+    const content = await read(context, file);
+    requireManifest(url.href, content, meant);
+    return { path, file, from, content, digests, signedBy: key.id, source: url.href };
+  });
 }
 
 /**
@@ -165,30 +184,25 @@ async function acquireEntry(
     context.trust.requireNotRevoked(id);
     return keys.find((key) => key.id === id) ?? context.trust.find(id);
   };
-  const opened = new PackageFile(path);
-  const { signature, key, digests } = verifyFile(
-    path,
-    find,
-    undefined,
-    () => opened.digests(),
-  );
-  requireClaim(signature, digests, name, url.href);
-  const content = await read(context, opened);
-  requireManifest(url.href, content, name);
-  if (content.tree !== entry.tree) {
-    throw new DifferenceError("wrong_package", `${url.href} is not what the index says`, {
-      hint: "run op-dbus repo update; if it stays so, tell whoever runs the repository",
-    });
-  }
-  return {
-    path,
-    file: opened,
-    from: name.from,
-    content,
-    digests,
-    signedBy: key.id,
-    source: `repository ${repository.name}`,
-  };
+  return await opening(context, path, async (file) => {
+    const digest = () => file.digests();
+    const { signature, key, digests } = verifyFile(path, find, undefined, digest);
+    requireClaim(signature, digests, name, url.href);
+    const content = await read(context, file);
+    requireManifest(url.href, content, name);
+    if (content.tree !== entry.tree) {
+      throw new DifferenceError(
+        "wrong_package",
+        `${url.href} is not what the index says`,
+        {
+          hint:
+            "run op-dbus repo update; if it stays so, tell whoever runs the repository",
+        },
+      );
+    }
+    const source = `repository ${repository.name}`, { from } = name;
+    return { path, file, from, content, digests, signedBy: key.id, source };
+  });
 }
 
 async function fetchSignature(url: URL, path: string, fetch: FetchOptions) {

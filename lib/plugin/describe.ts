@@ -1,24 +1,36 @@
 /** Everything about one plugin, for `plugin show`. */
 import { isSysError } from "../../ffi/errno.ts";
+import { AT_FDCWD } from "../../ffi/files.ts";
+import { statAt } from "../../ffi/stat.ts";
+import { InputError } from "../base/errors.ts";
 import type { Layout } from "../base/layout.ts";
 import { discoverOne } from "./discovery.ts";
 import { dependentsOf, livePlugins, previousPlugin } from "./installed.ts";
-import { checkMapping, type Mapping, MAX_MAPPING_BYTES } from "./mapping.ts";
+import { mappingOf } from "./mapping_file.ts";
 import { readMarker } from "./marker.ts";
 import { powersOf } from "./package.ts";
-import { PluginFolder } from "./plugin_files.ts";
-import { missingRequirements, thisHost } from "./requirements.ts";
-import { MAPPING_FILE } from "./validate.ts";
+import { lackingRequirements, thisHost } from "./requirements.ts";
 import { readRecord, storedVersions } from "./version_store.ts";
 
-/** The names are those of `--json`. */
-export function describePlugin(layout: Layout, name: string) {
+/**
+ * The names are those of `--json`.
+ * @throws {InputError} `not_installed` where nothing at all is here of it
+ */
+export async function describePlugin(layout: Layout, name: string) {
   const plugin = discoverOne(layout, name);
   const manifest = plugin.manifest;
   const marker = manifest ? readMarker(plugin.folder) : null;
   const record = marker && readRecord(layout, { name, version: marker.version });
   const previous = previousPlugin(layout, name);
-  const powers = powersOf(manifest ? mappingOf(plugin.folder) : null);
+  const stored = storedVersions(layout, name);
+  if (!manifest && !previous && stored.length === 0 && isAbsent(plugin.folder)) {
+    throw new InputError("not_installed", `${name} is not installed`, {
+      hint: "see what is with: op-dbus plugin list",
+    });
+  }
+  const mapping = manifest ? mappingOf(plugin.folder) : null;
+  const powers = powersOf(mapping);
+  const lacking = manifest && await lackingRequirements(manifest, mapping, thisHost());
   return {
     name,
     folder: plugin.folder,
@@ -26,7 +38,8 @@ export function describePlugin(layout: Layout, name: string) {
     reason: plugin.manifest ? null : plugin.reason,
     warnings: plugin.manifest ? plugin.warnings : [],
     manifest,
-    missing: manifest ? missingRequirements(manifest, thisHost()) : [],
+    missing: lacking?.missing ?? [],
+    unknown: lacking?.unknown ?? [],
     dependents: dependentsOf(livePlugins(layout), name).map((one) => one.name),
     active: marker && {
       version: marker.version,
@@ -39,7 +52,7 @@ export function describePlugin(layout: Layout, name: string) {
     previous: previous
       ? previous.marker?.version ?? previous.manifest?.version ?? "unversioned"
       : null,
-    versions: storedVersions(layout, name).map(({ version, record }) => ({
+    versions: stored.map(({ version, record }) => ({
       version,
       verified: record !== null,
       signed_by: record?.signed_by ?? null,
@@ -54,14 +67,12 @@ export function describePlugin(layout: Layout, name: string) {
   };
 }
 
-/** A plugin's mapping; null where it has none or a broken one. */
-function mappingOf(folder: string): Mapping | null {
+function isAbsent(path: string): boolean {
   try {
-    using files = new PluginFolder(folder);
-    const text = files.readText(MAPPING_FILE, MAX_MAPPING_BYTES);
-    return text === null ? null : checkMapping(text, MAPPING_FILE).mapping ?? null;
+    statAt(AT_FDCWD, path);
+    return false;
   } catch (error) {
-    if (error instanceof TypeError || isSysError(error)) return null;
+    if (isSysError(error, "ENOENT")) return true;
     throw error;
   }
 }

@@ -70,6 +70,12 @@ export function requireUrl(text: string, allowHttp = false): URL {
   }
   const bad = (why: string, hint: string) =>
     new InputError("bad_url", `Cannot use ${asPlainLine(url.href)}: ${why}`, { hint });
+  try {
+    decodeURIComponent(url.pathname);
+  } catch (error) {
+    if (!(error instanceof URIError)) throw error;
+    throw bad("its path is escaped wrongly", "a percent sign itself is written %25");
+  }
   if (url.username || url.password) {
     throw bad("it carries a password", "credentials do not belong into a URL");
   }

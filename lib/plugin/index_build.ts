@@ -15,7 +15,13 @@ import { parseJson, readJsonFile } from "./json_file.ts";
 import { NameSchema } from "./manifest_schema.ts";
 import type { PublicKey } from "./minisign/format.ts";
 import type { SecretKey } from "./minisign/secret_key.ts";
-import { isPluginName, type PackageName, parsePackageFileName } from "./names.ts";
+import {
+  isPluginName,
+  mayHold,
+  packageFileName,
+  type PackageName,
+  parsePackageFileName,
+} from "./names.ts";
 import { type PackageContent, readPackage } from "./package.ts";
 import { requireClaim } from "./package_signature.ts";
 import { asPlainLine, isPlainLine } from "./plain_text.ts";
@@ -159,7 +165,7 @@ function findPackages(folder: string): Found[] {
       if (!file.endsWith(".btrfs.zst")) continue;
       const parsed = parsePackageFileName(file);
       if (!parsed || parsed.name !== name) {
-        throw misplaced(`${name}/${file}`, parsed);
+        throw misplaced(`${name}/${file}`, parsed, name);
       }
       found.push({
         ...parsed,
@@ -172,7 +178,13 @@ function findPackages(folder: string): Found[] {
 }
 
 /** A package that is not taken is an error: left out of the index, nobody would miss it. */
-function misplaced(file: string, name: PackageName | null): InputError {
+function misplaced(file: string, name: PackageName | null, folder = ""): InputError {
+  if (name && mayHold(name, folder)) {
+    const right = `${folder}/${packageFileName({ ...name, name: folder }, name.from)}`;
+    return new InputError("bad_package_name", `${asPlainLine(file)} has another's name`, {
+      hint: `rename it and its .minisig: ${right}`,
+    });
+  }
   const base = file.slice(file.lastIndexOf("/") + 1);
   return new InputError(
     "bad_package_name",
@@ -269,8 +281,8 @@ function writeIndex(
   writeDurably(path, new TextEncoder().encode(text));
   const timestamp = Math.floor(Date.parse(index.created) / 1000);
   signers.forEach((key, i) => {
-    if (i === 0) signFile(path, key, timestamp);
-    if (signers.length > 1) signFile(path, key, timestamp, `.${key.id}`);
+    if (i === 0) signFile(path, key, { timestamp });
+    if (signers.length > 1) signFile(path, key, { timestamp, suffix: `.${key.id}` });
   });
   return path;
 }
@@ -279,7 +291,7 @@ function writeIndex(
 export function cosignIndex(folder: string, key: SecretKey): string {
   const path = `${folder}/${INDEX_FILE}`;
   try {
-    return signFile(path, key, undefined, `.${key.id}`).path;
+    return signFile(path, key, { suffix: `.${key.id}` }).path;
   } catch (error) {
     if (!isSysError(error, "ENOENT")) throw error;
     throw new InputError("no_index", `No ${INDEX_FILE} in ${folder}`, {

@@ -12,11 +12,12 @@ import {
   verifiedParents,
 } from "./acquire.ts";
 import type { Catalog, RepositoryOrigin } from "./catalog.ts";
+import { noteYanked, requireHost } from "./install_checks.ts";
 import { dependenciesOf, type LivePlugin, livePlugins } from "./installed.ts";
 import type { LockedPlugin } from "./lockfile.ts";
 import { snapshotName } from "./names.ts";
 import { newPath, transactionPath, versionPath } from "./places.ts";
-import { type Host, missingRequirements } from "./requirements.ts";
+import type { Host } from "./requirements.ts";
 import type { InstallRequest } from "./request.ts";
 import { type Candidate, resolve } from "./resolve.ts";
 import { commit, type Workplace } from "./transaction.ts";
@@ -72,10 +73,15 @@ export async function installPlugins(
   requests: readonly InstallRequest[],
   context: InstallContext,
 ): Promise<InstalledChange[]> {
+  using opened = new DisposableStack();
   const packages: VerifiedPackage[] = [];
   for (const request of requests) {
-    if (request.kind === "file") packages.push(await acquireFile(context, request.path));
-    if (request.kind === "url") packages.push(await acquireUrl(context, request.url));
+    if (request.kind === "name") continue;
+    const one = request.kind === "file"
+      ? await acquireFile(context, request.path)
+      : await acquireUrl(context, request.url);
+    opened.use(one.file);
+    packages.push(one);
   }
   const names = requests.flatMap((request) =>
     request.kind === "name" ? [request.wanted] : []
@@ -115,6 +121,7 @@ export async function upgradePlugins(
   }
   context.catalog.requireSome();
   const which = new Set(names.length > 0 ? names : live.map(({ name }) => name));
+  for (const plugin of live) if (which.has(plugin.name)) noteYanked(context, plugin);
   const goals = names.map((name) => ({ name, range: "*" }));
   return await carryOut(place, context, choose(place, context, goals, [], which));
 }
@@ -133,7 +140,7 @@ function choose(
     installed: live.map(liveCandidate),
     available: (name) => [
       ...given.filter((candidate) => candidate.name === name),
-      ...allowed(context, context.catalog.candidates(name, context.host)),
+      ...allowed(context, offered(context, name)),
     ],
     prefersNewest: (name) => newest.has(name),
   });
@@ -146,6 +153,13 @@ function choose(
     const change = planOne(own ?? candidate, byName.get(candidate.name));
     return change ? [change] : [];
   });
+}
+
+/** What the repositories have of a plugin; with --ignore-requirements for any host. */
+function offered(context: InstallContext, name: string): Candidate<RepositoryOrigin>[] {
+  const candidates = context.catalog.candidates(name, context.host);
+  if (!context.ignoreRequirements) return candidates;
+  return candidates.map((candidate) => ({ ...candidate, missing: [] }));
 }
 
 /** With a lock file, only what it names, with the digest that it names. */
@@ -205,12 +219,15 @@ async function carryOut(
 ): Promise<InstalledChange[]> {
   if (planned.length === 0) return [];
   if (context.planned && !context.planned(planned)) return [];
+  using opened = new DisposableStack();
   const changes: PlannedChange[] = [];
   for (const [i, change] of planned.entries()) {
     context.progress?.(`${change.name}@${change.to}`, i, planned.length);
-    changes.push(await fetchChange(place, context, change));
+    const fetched = await fetchChange(place, context, change);
+    if (fetched.package) opened.use(fetched.package.file);
+    changes.push(fetched);
   }
-  requireHost(context, changes);
+  await requireHost(place, context, changes);
   await context.agree(changes);
   const received: PlannedChange[] = [];
   try {
@@ -291,23 +308,6 @@ async function fetchChange(
   return { ...change, package: fetched };
 }
 
-function requireHost(context: InstallContext, changes: readonly PlannedChange[]): void {
-  if (context.ignoreRequirements) return;
-  const lines = changes.flatMap(({ package: one }) => {
-    const missing = one ? missingRequirements(one.content.manifest, context.host) : [];
-    const { name, version } = one?.content.manifest ?? { name: "", version: "" };
-    return missing.length > 0 ? [`${name}@${version} needs ${missing.join(", ")}`] : [];
-  });
-  if (lines.length === 0) return;
-  throw new OpError(
-    "missing_requirements",
-    `This host lacks something: ${lines.join("; ")}`,
-    {
-      hint: "install what is missing, or go on without it: --ignore-requirements",
-    },
-  );
-}
-
 /** Receives a package as a read-only version, and notes what was verified. */
 export async function receiveVersion(
   place: Workplace,
@@ -330,12 +330,9 @@ export async function receiveVersion(
   // Receiving syncs the file system before the version shows, and so this before it.
   writeRecordUnsynced(layout, { ...record, identity: null });
   try {
-    // A file may have changed since its audit: command by command then, each audited
-    // again before it is applied.
-    const { file, content } = verified;
-    const source = await file.source();
-    const received = await receiveStream({ ...source, replayable: file.held }, {
-      ...(file.held && { audited: content.audit }),
+    const received = await receiveStream(await verified.file.source(), {
+      // Nobody can have changed it since: PackageFile.
+      audited: verified.content.audit,
       folder: layout.pluginSnapshots,
       name: snapshotName(named),
       expectedDigest: verified.content.tree,

@@ -1,7 +1,7 @@
 /** plugin.toml: read with all its problems at once, and written. */
 import { stringify } from "smol-toml";
 import { checkAgainst, type Checked, parseToml, type TomlDocument } from "./toml.ts";
-import type { KeyPath } from "./toml_positions.ts";
+import type { KeyPath } from "../base/toml_positions.ts";
 import { type Manifest, PluginTableSchema } from "./manifest_schema.ts";
 import { InvalidFileError, type Problem } from "./problems.ts";
 import { parseNameRange } from "./names.ts";

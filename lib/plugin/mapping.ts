@@ -23,18 +23,13 @@ import {
   type StateDocument,
   type WriteDocument,
 } from "./mapping_schema.ts";
-import {
-  checkShape,
-  formatProblem,
-  locator,
-  parseToml,
-  type Problem,
-} from "./mapping_toml.ts";
 import { orderByDependency } from "./mapping_order.ts";
+import { formatProblem, InvalidFileError, type Problem } from "./problems.ts";
+import { checkAgainst, parseToml, type TomlDocument } from "./toml.ts";
 
 export type * from "./mapping_model.ts";
-export type { Problem } from "./mapping_toml.ts";
-export { formatProblem } from "./mapping_toml.ts";
+export type { Problem } from "./problems.ts";
+export { formatProblem } from "./problems.ts";
 export { MappingSchema } from "./mapping_schema.ts";
 
 /** Largest mapping file taken; systemd1's, generated, is about 150 kB. */
@@ -50,20 +45,19 @@ export const MAX_MAPPING_BYTES = 2 * 1024 * 1024;
 export function checkMapping(
   text: string,
   file: string,
-): { mapping?: Mapping; problems: Problem[] } {
-  if (text.length > MAX_MAPPING_BYTES) {
-    return {
-      problems: [whole(file, `is larger than ${MAX_MAPPING_BYTES} bytes`)],
-    };
+): { mapping?: Mapping; problems: readonly Problem[] } {
+  let document: TomlDocument;
+  try {
+    document = parseToml(text, file, MAX_MAPPING_BYTES);
+  } catch (error) {
+    if (!(error instanceof InvalidFileError)) throw error;
+    return { problems: error.problems };
   }
-  const parsed = parseToml(text, file);
-  if (!parsed.document) return { problems: parsed.problems };
-  const locate = locator(text);
-  const { output, problems } = checkShape(MappingSchema, parsed.document, file, locate);
-  if (!output) return { problems };
-  const all = [...problems, ...checkMeaning(output, file, locate)];
+  const { value, problems } = checkAgainst(MappingSchema, document.value, document);
+  if (!value) return { problems };
+  const all = [...problems, ...checkMeaning(value, document)];
   if (all.some(({ severity }) => severity === "error")) return { problems: all };
-  return { mapping: build(output, file), problems: all };
+  return { mapping: build(value, file), problems: all };
 }
 
 /**
@@ -82,10 +76,6 @@ export function parseMapping(text: string, file: string): Mapping {
       ? `${errors.length - 1} more; see all with: op-dbus plugin validate DIR`
       : "correct that line",
   });
-}
-
-function whole(file: string, message: string): Problem {
-  return { severity: "error", file, line: 1, column: 1, key: "", message };
 }
 
 function build(document: MappingDocument, file: string): Mapping {

@@ -7,7 +7,9 @@ import {
   type StateDocument,
   type WriteDocument,
 } from "./mapping_schema.ts";
-import { keyText, type Locate, nearest, type Problem } from "./mapping_toml.ts";
+import { nearest } from "../base/nearest.ts";
+import type { Problem } from "./problems.ts";
+import type { TomlDocument } from "./toml.ts";
 import { orderByDependency } from "./mapping_order.ts";
 
 type Path = (string | number)[];
@@ -41,14 +43,13 @@ const COMMON = [
 
 /** Checks the meaning of a mapping whose shape is right. */
 export function checkMeaning(
-  document: MappingDocument,
-  file: string,
-  locate: Locate,
+  mapping: MappingDocument,
+  document: TomlDocument,
 ): Problem[] {
   const problems: Problem[] = [];
   const add = (path: Path, message: string, severity: Problem["severity"] = "error") =>
-    problems.push({ severity, file, ...locate(path), key: keyText(path), message });
-  const methods = document.methods ?? {}, states = document.state ?? {};
+    problems.push(document.problem(path, message, severity));
+  const methods = mapping.methods ?? {}, states = mapping.state ?? {};
   for (const [table, entries] of [["methods", methods], ["state", states]] as const) {
     if (Object.keys(entries).length > MAX_ENTRIES) {
       add([table], `has more than ${MAX_ENTRIES} entries`);
@@ -63,11 +64,11 @@ export function checkMeaning(
       add([...path, "args"], `names the argument "${arg}" twice`)
     );
   }
-  if (Object.keys(states).length > 0 && !document.service) {
+  if (Object.keys(states).length > 0 && !mapping.service) {
     add(["state"], "needs a [service] table that names the D-Bus service");
   }
   for (const [name, state] of Object.entries(states)) {
-    checkState(["state", name], state, document, add);
+    checkState(["state", name], state, mapping, add);
   }
   const { cycle } = orderByDependency(
     Object.keys(states),

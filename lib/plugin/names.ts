@@ -69,6 +69,19 @@ export interface PackageName extends NameVersion {
 const SUFFIX = ".btrfs.zst";
 
 /**
+ * True when a file that is called so may hold a plugin: `lxc-plugin-v1.2.0.btrfs.zst` is a
+ * usual name for a package of lxc, too. What it holds says which is meant.
+ */
+export function mayHold(file: NameVersion, name: string): boolean {
+  return name === file.name || `${name}-plugin` === file.name;
+}
+
+/** What a file's name means, told what it holds; unchanged where it cannot hold that. */
+export function meantBy(file: PackageName, name: string): PackageName {
+  return mayHold(file, name) ? { ...file, name } : file;
+}
+
+/**
  * `lxc-v1.2.0.btrfs.zst`; a delta is `lxc-v1.2.0_from_v1.1.0.btrfs.zst` (an underscore is
  * in no semantic version, so the two cannot be confused).
  */

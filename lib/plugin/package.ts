@@ -8,6 +8,7 @@ import {
 import { type ByteSource, fileSource } from "../stream/source.ts";
 import { type Manifest, MANIFEST_FILE, parseManifest } from "./manifest.ts";
 import { checkMapping, type Mapping } from "./mapping.ts";
+import { meantBy, type PackageName, parsePackageFileName } from "./names.ts";
 import { InvalidFileError, type Problem } from "./problems.ts";
 import { MAPPING_FILE } from "./validate.ts";
 
@@ -76,6 +77,20 @@ export async function readPackage(
     tree: audit.digest,
     audit,
   };
+}
+
+/**
+ * What a file is a package of, from its name; where that leaves a choice
+ * ({@link meantBy}), from its content.
+ *
+ * @returns null for what is not called like a package
+ * @throws as {@link readPackage}
+ */
+export async function packageNameOf(path: string): Promise<PackageName | null> {
+  const named = parsePackageFileName(path.slice(path.lastIndexOf("/") + 1));
+  if (!named?.name.endsWith("-plugin") || named.from !== null) return named;
+  const { name, version } = (await readPackage(path)).manifest;
+  return version === named.version ? meantBy(named, name) : named;
 }
 
 /** What a plugin may do, for whoever has to agree to it. */

@@ -1,17 +1,37 @@
 /**
  * A package file, read for everything that has to know its bytes: signature, audit,
- * reception. A small one, as nearly all plugins are, is read and decompressed once, into
- * memory: what is received then are the very bytes that were checked, whatever becomes of
- * the file meanwhile. A large one is read from the disk each time, and audited again
- * command by command while it is received.
+ * reception. Nothing looks at the file itself but once: a small one, as nearly all plugins
+ * are, is taken into memory, a larger one into a file without a name that nobody else can
+ * open (extents shared where the file system can). What is received are the very bytes
+ * that were checked, whatever becomes of the file meanwhile.
  */
-import { close, O_NOFOLLOW, O_RDONLY, open, read } from "../../ffi/files.ts";
-import { fstat, isRegular } from "../../ffi/stat.ts";
-import { type ByteSource, bytesSource, fileSource } from "../stream/source.ts";
+import { cloneRange } from "../../ffi/btrfs_stream.ts";
+import { isSysError } from "../../ffi/errno.ts";
+import {
+  AT_FDCWD,
+  close,
+  O_CREAT,
+  O_EXCL,
+  O_NOFOLLOW,
+  O_NONBLOCK,
+  O_RDONLY,
+  O_RDWR,
+  O_TMPFILE,
+  open,
+  pread,
+  pwriteAll,
+  read,
+  unlinkAt,
+  withFd,
+} from "../../ffi/files.ts";
+import { fstat, isRegular, type Stat, statAt } from "../../ffi/stat.ts";
+import { temporaryBeside } from "../base/durable.ts";
+import { InputError } from "../base/errors.ts";
+import { type ByteSource, bytesSource, fdSource } from "../stream/source.ts";
 import { FrameScanner } from "../stream/zstd_frames.ts";
 import { concat } from "./minisign/format.ts";
 import { MAX_PACKAGE_BYTES } from "./index_schema.ts";
-import { digestBytes, digestFile, type FileDigests } from "./minisign/sign.ts";
+import { digestBytes, digestFd, type FileDigests } from "./minisign/sign.ts";
 
 const MIB = 1024 * 1024;
 /** Largest package that is held in memory, as it lies on disk and decompressed. */
@@ -23,55 +43,138 @@ const WINDOW_LOG_MAX = 25;
 const MAX_FRAMES = 64;
 
 /** A package file; nothing is read before it is asked for. */
-export class PackageFile {
-  /** Undefined before the file was looked at, null for one that is large. */
-  #bytes: Uint8Array<ArrayBuffer> | null | undefined;
+export class PackageFile implements Disposable {
+  #bytes: Uint8Array<ArrayBuffer> | undefined;
+  /** The copy of a large one. */
+  #fd = -1;
   #digests: FileDigests | undefined;
   #source: ByteSource | undefined;
 
-  /** @param path a regular file; a link is not followed */
-  constructor(readonly path: string) {}
+  /**
+   * @param path a regular file; a link is not followed
+   * @param folder where a large one is copied to
+   */
+  constructor(readonly path: string, readonly folder: string) {}
 
-  /** True when it is in memory, where nobody else can change it. */
-  get held(): boolean {
-    return this.#held() !== null;
-  }
-
-  /** Digests of the file. @throws {SysError} {@link InputError} `too_large` */
+  /**
+   * Digests of the file.
+   * @throws {SysError} {@link InputError} `too_large`, `not_a_file`
+   */
   digests(): FileDigests {
-    const bytes = this.#held();
-    return this.#digests ??= bytes
-      ? digestBytes(bytes)
-      : digestFile(this.path, MAX_PACKAGE_BYTES);
+    this.#take();
+    return this.#digests ??= this.#bytes
+      ? digestBytes(this.#bytes)
+      : digestFd(this.#fd, this.path, MAX_PACKAGE_BYTES);
   }
 
   /** The stream in it, not to be asked for before its signature was checked. */
   async source(): Promise<ByteSource> {
-    const bytes = this.#held();
-    if (!bytes) return fileSource(this.path);
+    this.#take();
+    const bytes = this.#bytes;
+    if (!bytes) return this.#source ??= fdSource(this.#fd, this.path);
     return this.#source ??= bytesSource(await decode(bytes) ?? bytes, this.path);
   }
 
-  #held(): Uint8Array<ArrayBuffer> | null {
-    if (this.#bytes === undefined) this.#bytes = readSmall(this.path);
-    return this.#bytes;
+  /**
+   * Says at once that there is no such file; reads nothing.
+   * @throws {InputError} `no_such_file`, `not_a_file`
+   */
+  requireThere(): void {
+    try {
+      requireFile(statAt(AT_FDCWD, this.path), this.path);
+    } catch (error) {
+      if (!isSysError(error, "ENOENT", "ENOTDIR")) throw error;
+      throw new InputError("no_such_file", `There is no package ${this.path}`, {
+        cause: error,
+        hint: "check the path; a plugin of a repository is named without one",
+      });
+    }
+  }
+
+  #take(): void {
+    if (this.#bytes || this.#fd >= 0) return;
+    // Not blocking: a pipe that nobody writes to would be waited for.
+    withFd(open(this.path, O_RDONLY | O_NOFOLLOW | O_NONBLOCK), (fd) => {
+      const small = readSmall(fd, requireFile(fstat(fd, this.path), this.path));
+      if (small) this.#bytes = small;
+      else this.#fd = privateCopy(fd, this.folder);
+    });
+  }
+
+  [Symbol.dispose](): void {
+    if (this.#fd >= 0) close(this.#fd);
+    this.#fd = -1;
   }
 }
 
-function readSmall(path: string): Uint8Array<ArrayBuffer> | null {
-  const fd = open(path, O_RDONLY | O_NOFOLLOW);
+/** The size of what may be a package. */
+function requireFile(stat: Stat, path: string): number {
+  if (!isRegular(stat)) {
+    throw new InputError("not_a_file", `Not a package: ${path} is not a regular file`, {
+      hint: "name the package file itself",
+    });
+  }
+  if (stat.sizeBytes > MAX_PACKAGE_BYTES) {
+    throw new InputError(
+      "too_large",
+      `${path} is larger than ${MAX_PACKAGE_BYTES} bytes`,
+      { hint: "check that it is the right file" },
+    );
+  }
+  return stat.sizeBytes;
+}
+
+/** The whole content; null where it is large, or has grown meanwhile. */
+function readSmall(fd: number, sizeBytes: number): Uint8Array<ArrayBuffer> | null {
+  if (sizeBytes > SMALL_BYTES) return null;
+  const bytes = new Uint8Array(sizeBytes + 1);
+  let size = 0;
+  for (let n = 1; n > 0 && size < bytes.length; size += n) {
+    n = read(fd, bytes.subarray(size));
+  }
+  return size > sizeBytes ? null : bytes.subarray(0, size);
+}
+
+/** The content in a file without a name, open for reading. */
+function privateCopy(fromFd: number, folder: string): number {
+  const fd = nameless(folder);
   try {
-    const stat = fstat(fd, path);
-    if (!isRegular(stat) || stat.sizeBytes > SMALL_BYTES) return null;
-    // One byte more: what has grown since is left to be read as a stream.
-    const bytes = new Uint8Array(stat.sizeBytes + 1);
-    let size = 0;
-    for (let n = 1; n > 0 && size < bytes.length; size += n) {
-      n = read(fd, bytes.subarray(size));
+    try {
+      cloneRange(fd, fromFd, 0, 0, 0);
+    } catch (error) {
+      // Another file system, or one that cannot share.
+      if (!isSysError(error, "EXDEV", "ENOTSUP", "ENOTTY", "EINVAL", "ENOSYS")) {
+        throw error;
+      }
+      copyAll(fromFd, fd);
     }
-    return size > stat.sizeBytes ? null : bytes.subarray(0, size);
-  } finally {
+    return fd;
+  } catch (error) {
     close(fd);
+    throw error;
+  }
+}
+
+function nameless(folder: string): number {
+  try {
+    return open(folder, O_RDWR | O_TMPFILE, 0o600);
+  } catch (error) {
+    if (!isSysError(error, "ENOTSUP", "EISDIR", "EINVAL")) throw error;
+  }
+  const path = temporaryBeside(`${folder}/package`);
+  const fd = open(path, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW, 0o600);
+  unlinkAt(AT_FDCWD, path);
+  return fd;
+}
+
+function copyAll(fromFd: number, toFd: number): void {
+  const piece = new Uint8Array(MIB);
+  for (let at = 0;;) {
+    const n = pread(fromFd, piece, at);
+    if (n === 0) return;
+    at += n;
+    if (at > MAX_PACKAGE_BYTES) return; // growing: its digest is another one anyway
+    pwriteAll(toFd, piece.subarray(0, n), at - n);
   }
 }
 

@@ -36,7 +36,9 @@ export class InvalidFileError extends InputError {
     super("invalid_file", `Invalid file: ${formatProblem(errors[0]!)}${more}`, {
       hint: errors.length > 1
         ? "op-dbus plugin validate DIR lists them all"
-        : "correct that line",
+        : errors[0]!.line > 0
+        ? "correct that line"
+        : "op-dbus plugin validate DIR says more",
     });
   }
 }

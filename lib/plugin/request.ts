@@ -19,7 +19,8 @@ export type InstallRequest =
 export function parseRequest(text: string, workingFolder: string): InstallRequest {
   if (/^[a-z][a-z0-9+.-]*:\/\//i.test(text)) return { kind: "url", url: text };
   if (text.includes("/") || /\.(zst|btrfs)$/.test(text)) {
-    const path = text.startsWith("/") ? text : `${workingFolder}/${text}`;
+    const relative = text.replace(/^(\.\/+)+/, "");
+    const path = text.startsWith("/") ? text : `${workingFolder}/${relative}`;
     return { kind: "file", path };
   }
   // `lxc@v1.2.0`, as the snapshot is called, means 1.2.0.

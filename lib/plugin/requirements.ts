@@ -3,61 +3,124 @@ import { isSysError } from "../../ffi/errno.ts";
 import { readTextFile } from "../../ffi/directory.ts";
 import { AT_FDCWD } from "../../ffi/files.ts";
 import { isRegular, statAt } from "../../ffi/stat.ts";
+import { OpError } from "../base/errors.ts";
 import { VERSION } from "../base/version.ts";
 import type { Manifest } from "./manifest_schema.ts";
+import type { Mapping } from "./mapping_model.ts";
 import { inRange, kernelVersion } from "./versions.ts";
 
 /** What can be asked of a host. */
 export interface Host {
   hasCommand(name: string): boolean;
-  /** Running, or activatable. */
-  hasBusName(name: string): boolean;
+  /** Running or activatable on a bus; `unknown` says why the bus could not be asked. */
+  hasBusName(name: string, bus: string): Promise<boolean | { readonly unknown: string }>;
   /** As uname(2) says: `6.1.0-18-amd64`. */
   kernelRelease(): string;
   isProxmox(): boolean;
 }
 
-const BUS_SERVICE_FOLDERS = [
-  "/usr/share/dbus-1/system-services",
-  "/usr/local/share/dbus-1/system-services",
-  "/etc/dbus-1/system-services",
-  "/run/dbus-1/system-services",
+/** What a plugin needs and this host does not have; one line each. */
+export interface Lacking {
+  readonly missing: readonly string[];
+  /** What may be there or not. */
+  readonly unknown: readonly string[];
+}
+
+/** Where services that a bus starts on demand are listed, beneath each of these. */
+const DBUS_FOLDERS = [
+  "/usr/share/dbus-1",
+  "/usr/local/share/dbus-1",
+  "/etc/dbus-1",
+  "/run/dbus-1",
 ];
+const SERVICE_FOLDER: Readonly<Record<string, string>> = {
+  system: "system-services",
+  session: "services",
+};
 const COMMAND_FOLDERS = ["/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin"];
 
+/** How to look at a host. */
+export interface HostOptions {
+  /** Another root folder than `/`, e.g. of a chroot, whose buses nobody can ask. */
+  readonly prefix?: string;
+  /** Names on a bus: {@link namesOnBus} unless a test says otherwise. */
+  readonly askBus?: (bus: string) => Promise<ReadonlySet<string>>;
+}
+
 /**
- * This host, as its files say.
- *
- * @param busNames names that own a connection now, where a bus was asked
- * @param prefix another root folder than `/`, e.g. of a chroot
+ * This host. Its buses are asked only for names that no file lists, and each once.
  */
-export function thisHost(busNames: readonly string[] = [], prefix = ""): Host {
+export function thisHost(options: HostOptions = {}): Host {
+  const { prefix = "", askBus = namesOnBus } = options;
   const path = (Deno.env.get("PATH") ?? "").split(":").filter((p) => p.startsWith("/"));
   const folders = [...new Set([...path, ...COMMAND_FOLDERS, "/sbin", "/bin"])];
+  const asked = new Map<string, Promise<ReadonlySet<string>>>();
+  const isListed = (name: string, bus: string) =>
+    Object.hasOwn(SERVICE_FOLDER, bus) &&
+    DBUS_FOLDERS.some((folder) =>
+      exists(`${prefix}${folder}/${SERVICE_FOLDER[bus]}/${name}.service`)
+    );
   return {
     hasCommand: (name) =>
       folders.some((folder) => isProgram(`${prefix}${folder}/${name}`)),
-    hasBusName: (name) =>
-      busNames.includes(name) ||
-      BUS_SERVICE_FOLDERS.some((folder) => exists(`${prefix}${folder}/${name}.service`)),
+    async hasBusName(name, bus) {
+      if (isListed(name, bus)) return true;
+      if (prefix !== "") return { unknown: `no bus runs in ${prefix}` };
+      const names = asked.get(bus) ?? askBus(bus);
+      asked.set(bus, names);
+      try {
+        return (await names).has(name);
+      } catch (error) {
+        if (!(error instanceof OpError)) throw error;
+        return { unknown: error.message };
+      }
+    },
     kernelRelease: () => readTextFile("/proc/sys/kernel/osrelease").trim(),
     isProxmox: () =>
       exists(`${prefix}/etc/pve`) || exists(`${prefix}/usr/bin/pveversion`),
   };
 }
 
+const BUS_PATIENCE_MS = 5_000;
+
 /**
- * What is missing on the host, one line each; empty where the plugin can run.
+ * The names that have an owner on a bus, or can be started on it.
+ *
+ * @param where `system`, `session`, or an address
+ * @throws {OpError} when the bus cannot be reached, or does not answer in time
  */
-export function missingRequirements(manifest: Manifest, host: Host): string[] {
+export async function namesOnBus(where: string): Promise<ReadonlySet<string>> {
+  const { Bus } = await import("../dbus/bus.ts");
+  await using bus = await Bus.connect(where, { timeoutMs: BUS_PATIENCE_MS });
+  const lists = await Promise.all([
+    bus.driver("ListNames"),
+    bus.driver("ListActivatableNames"),
+  ]);
+  return new Set(lists.flat().filter((name) => typeof name === "string"));
+}
+
+/** What a plugin needs of its host; a name is looked for on the bus of its mapping. */
+export async function lackingRequirements(
+  manifest: Manifest,
+  mapping: Mapping | null,
+  host: Host,
+): Promise<Lacking> {
   const { commands = [], dbus = [], kernel, op_dbus } = manifest.requires;
-  const missing: string[] = [];
+  const missing: string[] = [], unknown: string[] = [];
   if (manifest.requires_proxmox && !host.isProxmox()) missing.push("Proxmox VE");
   for (const name of commands) {
     if (!host.hasCommand(name)) missing.push(`command ${name}`);
   }
   for (const name of dbus) {
-    if (!host.hasBusName(name)) missing.push(`D-Bus service ${name}`);
+    const service = mapping?.service;
+    const has = await host.hasBusName(
+      name,
+      service?.name === name ? service.bus : "system",
+    );
+    if (has === true) continue;
+    const line = `D-Bus service ${name}`;
+    if (has === false) missing.push(line);
+    else unknown.push(`${line} (${has.unknown})`);
   }
   if (kernel !== undefined) {
     const release = host.kernelRelease(), version = kernelVersion(release);
@@ -68,7 +131,7 @@ export function missingRequirements(manifest: Manifest, host: Host): string[] {
   if (op_dbus !== undefined && !inRange(VERSION, op_dbus)) {
     missing.push(`op-dbus ${op_dbus} (this is ${VERSION})`);
   }
-  return missing;
+  return { missing, unknown };
 }
 
 function isProgram(path: string): boolean {

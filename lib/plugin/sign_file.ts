@@ -18,7 +18,7 @@ import {
   type FileDigests,
   signDigests,
 } from "./minisign/sign.ts";
-import { parsePackageFileName } from "./names.ts";
+import { type PackageName, parsePackageFileName } from "./names.ts";
 import { formatClaim } from "./package_signature.ts";
 
 /** A signature that was checked, and what it is on. */
@@ -39,24 +39,32 @@ export function signingTime(): number {
   return Number.isSafeInteger(epoch) ? epoch : Math.floor(Date.now() / 1000);
 }
 
+/** How to sign. */
+export interface SignOptions {
+  /** Seconds since 1970. */
+  readonly timestamp?: number;
+  /** Of the signature's name, before `.minisig`: `.ID` of the key where several sign. */
+  readonly suffix?: string;
+  /** What it is a package of; default: what its name says, null for no package. */
+  readonly name?: PackageName | null;
+}
+
 /**
  * Signs a file. The trusted comment of a package binds its name, version and digest.
  *
  * @param path the file
  * @param key the secret key
- * @param timestamp seconds since 1970
- * @param suffix of the signature's name, beside `.minisig`: the key's id where several sign
  * @returns the signature, written to `path.minisig`
  */
 export function signFile(
   path: string,
   key: SecretKey,
-  timestamp = signingTime(),
-  suffix = "",
+  options: SignOptions = {},
 ): { signature: Signature; path: string } {
   const digests = digestFile(path);
   const file = path.slice(path.lastIndexOf("/") + 1);
-  const name = parsePackageFileName(file);
+  const { timestamp = signingTime(), suffix = "" } = options;
+  const name = options.name === undefined ? parsePackageFileName(file) : options.name;
   const comment = name
     ? formatClaim({ ...name, sha256: digests.sha256, timestamp }, file)
     : `timestamp:${timestamp}\tfile:${printableName(file)}\thashed`;

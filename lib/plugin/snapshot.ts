@@ -53,7 +53,12 @@ export async function snapshotPlugin(
 ): Promise<SnapshotResult> {
   const { layout, store } = place;
   const live = livePath(layout, name);
-  if (store.kind !== "btrfs" || !store.exists(live)) {
+  if (!store.exists(live)) {
+    throw new InputError("not_installed", `${name} is not installed`, {
+      hint: "see what is with: op-dbus plugin list",
+    });
+  }
+  if (store.kind !== "btrfs") {
     throw new OpError("not_btrfs", `Cannot snapshot ${live}: it is no btrfs subvolume`, {
       hint: `make the package without btrfs: op-dbus plugin pack ${live}`,
     });

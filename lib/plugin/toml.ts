@@ -1,7 +1,7 @@
 /** TOML files of plugins, read with line and column for whatever is wrong in them. */
-import { parse, TomlError } from "smol-toml";
+import { readToml } from "../base/toml.ts";
 import * as v from "valibot";
-import { type KeyPath, TomlPositions } from "./toml_positions.ts";
+import { type KeyPath, TomlPositions } from "../base/toml_positions.ts";
 import { InvalidFileError, MAX_PROBLEMS, type Problem } from "./problems.ts";
 import { nearest } from "../base/nearest.ts";
 
@@ -21,26 +21,27 @@ export interface TomlDocument {
  *
  * @param text the document
  * @param file how to call it in messages
+ * @param limitBytes refuses a longer one
  * @throws {InvalidFileError} with line and column of the syntax error
  */
-export function parseToml(text: string, file: string): TomlDocument {
+export function parseToml(
+  text: string,
+  file: string,
+  limitBytes = MAX_TOML_BYTES,
+): TomlDocument {
   const whole = { file, line: 0, column: 0, key: "", severity: "error" as const };
-  if (text.length > MAX_TOML_BYTES) {
-    throw new InvalidFileError([{ ...whole, message: "larger than 1 MiB" }]);
-  }
-  let value: Record<string, unknown>;
-  try {
-    value = parse(text) as Record<string, unknown>;
-  } catch (error) {
-    if (!(error instanceof TomlError)) throw error;
-    const message = error.message.split("\n")[0]!.replace(/^Invalid TOML document: /, "");
+  if (text.length > limitBytes) {
     throw new InvalidFileError([{
       ...whole,
-      line: error.line,
-      column: error.column,
-      message: `not TOML: ${message}`,
+      message: `larger than ${limitBytes} bytes`,
     }]);
   }
+  const read = readToml(text);
+  if (!read.value) {
+    const message = `not TOML: ${read.reason}`;
+    throw new InvalidFileError([{ ...whole, ...read.at, message }]);
+  }
+  const { value } = read;
   let positions: TomlPositions | undefined;
   return {
     file,

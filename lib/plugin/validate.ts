@@ -9,7 +9,7 @@ import { asPlainLine } from "./plain_text.ts";
 import { PluginFolder } from "./plugin_files.ts";
 import type { Problem } from "./problems.ts";
 import { MAX_TOML_BYTES } from "./toml.ts";
-import { positionAt } from "./toml_positions.ts";
+import { positionAt } from "../base/toml_positions.ts";
 
 /** The mapping's file name in a plugin's folder. */
 export const MAPPING_FILE = "semantic-mapping.toml";

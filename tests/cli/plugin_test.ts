@@ -205,3 +205,23 @@ Deno.test("plugin: validate, inspect, sign, verify-signature and their exit code
   assertIncludes(wrong.stderr, "Wrong password");
   assertEquals((await root.run(["sign", bad, "--key", `${at}/e.key`])).code, 4);
 });
+
+Deno.test("plugin: what is not there is said so, with the right exit code", async () => {
+  await using root = await plainRoot();
+  const folder = root.scratch.path;
+  Deno.mkdirSync(`${folder}/empty`);
+  const cases: [string[], string][] = [
+    [["install", "./nothing.btrfs.zst"], `There is no package ${folder}/nothing`],
+    [["install", "./empty"], `${folder}/empty is not a regular file`],
+    [["install", "https://host/%zz"], "its path is escaped wrongly"],
+    [["show", "nope"], "nope is not installed"],
+    [["snapshot", "nope"], "nope is not installed"],
+    [["pack", "empty"], "plugin.toml: is missing (op-dbus plugin validate"],
+    [["validate", "empty"], "empty is not valid: 1 error ("],
+  ];
+  for (const [args, expected] of cases) {
+    const { code, stderr } = await root.run(["plugin", ...args], { cwd: folder });
+    assertEquals(code, 2, `${args}: ${stderr}`);
+    assertIncludes(stderr.trim().split("\n").at(-1)!, expected);
+  }
+});

@@ -14,6 +14,7 @@ import {
   publicOf,
   signedIndex,
 } from "./kit.ts";
+import { makeRepository, reindex, testHost } from "./repo_kit.ts";
 
 /** Two repositories in folders, the first preferred. */
 async function two(folder: string) {
@@ -60,4 +61,24 @@ Deno.test("a repository that cannot be used is an error, or left out and told", 
   });
   assertEquals(told, ["first below_threshold"]);
   assertEquals(catalog.candidates("net", thisHost()).length, 1);
+});
+
+Deno.test("an upgrade names a version that is installed and was yanked since", async () => {
+  await using scratch = await tempFolder();
+  const repository = await makeRepository(`${scratch.path}/repo`, [
+    { name: "net", version: "1.0.0" },
+  ]);
+  Deno.mkdirSync(`${scratch.path}/root`);
+  const host = testHost(`${scratch.path}/root`, repository.folder, [repository.key]);
+  await host.install(["net"]);
+  assertEquals(await host.upgrade([]), []);
+  assertEquals(host.notes, []);
+  Deno.writeTextFileSync(
+    `${repository.folder}/repository.toml`,
+    'name = "community"\nyanked = { "net@1.0.0" = "loses data" }\n',
+  );
+  await reindex(repository);
+  await host.update();
+  assertEquals(await host.upgrade([]), []);
+  assertEquals(host.notes, ["net@1.0.0 is installed and yanked: loses data"]);
 });

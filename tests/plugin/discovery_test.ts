@@ -4,7 +4,13 @@ import { Layout } from "../../lib/base/layout.ts";
 import { discover } from "../../lib/plugin/discovery.ts";
 import { validatePlugin } from "../../lib/plugin/validate.ts";
 import { formatProblem } from "../../lib/plugin/problems.ts";
-import { missingRequirements, thisHost } from "../../lib/plugin/requirements.ts";
+import {
+  lackingRequirements,
+  namesOnBus,
+  thisHost,
+} from "../../lib/plugin/requirements.ts";
+import { type Mapping, parseMapping } from "../../lib/plugin/mapping.ts";
+import { privateBus, PYTHON } from "../support/private_bus.ts";
 import { requireManifest } from "../../lib/plugin/manifest.ts";
 
 const manifest = (name: string, more = "") =>
@@ -100,7 +106,11 @@ requires = { commands = ["sh", "pct-none"], dbus = ["org.a.B", "org.c.D"], kerne
 `,
   );
   const wanted = requireManifest(text);
-  const missing = missingRequirements(wanted, thisHost(["org.a.B"]));
+  const askBus = (bus: string) => {
+    assertEquals(bus, "system");
+    return Promise.resolve(new Set(["org.a.B"]));
+  };
+  const { missing } = await lackingRequirements(wanted, null, thisHost({ askBus }));
   const release = (await sh("uname", "-r")).trim();
   assertEquals(missing, [
     "Proxmox VE",
@@ -117,8 +127,41 @@ requires = { commands = ["sh", "pct-none"], dbus = ["org.a.B", "org.c.D"], kerne
   );
   await Deno.mkdir(`${root}/usr/bin`, { recursive: true });
   await Deno.writeTextFile(`${root}/usr/bin/pct-none`, "", { mode: 0o755 });
-  assertEquals(missingRequirements(wanted, thisHost([], root)).slice(0, 2), [
-    "command sh",
-    "D-Bus service org.a.B",
-  ]);
+  const there = await lackingRequirements(wanted, null, thisHost({ prefix: root }));
+  assertEquals(there.missing.slice(0, 1), ["command sh"]);
+  assertEquals(there.unknown, [`D-Bus service org.a.B (no bus runs in ${root})`]);
+});
+
+Deno.test("a bus is asked what it has, and only where a plugin needs to know", async () => {
+  await using bus = await privateBus();
+  const peer = new URL("../dbus/peers/echo.py", import.meta.url).pathname;
+  await bus.start("org.test.Echo", PYTHON, peer);
+  const asked: string[] = [];
+  const askBus = (where: string) => {
+    asked.push(where);
+    return namesOnBus(where);
+  };
+  const needs = (names: string[]) =>
+    requireManifest(manifest("lxc", `requires = { dbus = ${JSON.stringify(names)} }\n`));
+  const service = (name: string, where: string) =>
+    parseMapping(`[service]\nname = "${name}"\nbus = "${where}"\n`, "m.toml");
+  const look = (names: string[], mapping: Mapping | null) =>
+    lackingRequirements(needs(names), mapping, thisHost({ askBus }));
+
+  assertEquals(await look([], null), { missing: [], unknown: [] });
+  assertEquals(asked, []);
+  const mapping = service("org.test.Echo", bus.address);
+  assertEquals(await look(["org.test.Echo"], mapping), { missing: [], unknown: [] });
+  assertEquals(await look(["org.test.Gone"], service("org.test.Gone", bus.address)), {
+    missing: ["D-Bus service org.test.Gone"],
+    unknown: [],
+  });
+  await bus.kill();
+  const { missing, unknown } = await look(["org.test.Echo"], mapping);
+  assertEquals(missing, []);
+  assertIncludes(
+    unknown.join(),
+    "org.test.Echo (Cannot connect to the bus at unix:path=",
+  );
+  assertEquals(asked.length, 3);
 });

@@ -77,7 +77,7 @@ Deno.test("methods and properties are those of the real interfaces", async () =>
 /** A host that has whatever the examples want. */
 const ABLE: Host = {
   hasCommand: () => true,
-  hasBusName: () => true,
+  hasBusName: () => Promise.resolve(true),
   kernelRelease: () => "6.1.0",
   isProxmox: () => true,
 };

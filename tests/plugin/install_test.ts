@@ -17,6 +17,7 @@ import { acquireLock } from "../../lib/base/lock.ts";
 import { collectGarbage, planGc, verifyPlugin } from "../../lib/plugin/manage.ts";
 import { livePlugins } from "../../lib/plugin/installed.ts";
 import { readLockFile } from "../../lib/plugin/lockfile.ts";
+import { thisHost } from "../../lib/plugin/requirements.ts";
 import { lockFilePath } from "../../lib/plugin/places.ts";
 import { storedVersions } from "../../lib/plugin/version_store.ts";
 import { TrustStore } from "../../lib/plugin/trust_store.ts";
@@ -233,6 +234,40 @@ Deno.test("a URL is fetched with its signature, and refused without", async () =
     InputError,
     /not called/,
   );
+});
+
+Deno.test("what the host lacks stops an install; --ignore-requirements goes on", async () => {
+  await using scratch = await tempFolder();
+  const folder = scratch.path;
+  const { key, folder: repository } = await makeRepository(`${folder}/repo`, [
+    { ...NET1, more: "requires_proxmox = true\n" },
+    { ...LXC1, more: 'requires = { dbus = ["org.a.Gone", "org.a.There"] }\n' },
+    { name: "far", version: "1.0.0", more: 'requires = { dbus = ["org.a.Far"] }\n' },
+  ]);
+  Deno.mkdirSync(`${folder}/root`);
+  const host = testHost(`${folder}/root`, repository, [key]);
+  const bare = {
+    ...thisHost({ askBus: () => Promise.resolve(new Set(["org.a.There"])) }),
+    isProxmox: () => false,
+  };
+  const byName = () => host.install(["net"], { host: bare });
+  await assertRejects(byName, OpError, /this host lacks Proxmox VE/);
+  const byFile = () =>
+    host.install([`${repository}/net/net-v1.0.0.btrfs.zst`], { host: bare });
+  await assertRejects(byFile, OpError, /net@1.0.0 needs Proxmox VE/);
+  const dbus = () => host.install(["lxc"], { host: bare });
+  await assertRejects(dbus, OpError, /lxc@1.0.0 needs D-Bus service org.a.Gone$/);
+  assertEquals(live(host), []);
+  const unreachable = new OpError("dbus_unreachable", "Cannot connect to the system bus");
+  await host.install(["far"], {
+    host: thisHost({ askBus: () => Promise.reject(unreachable) }),
+  });
+  assertEquals(host.notes, [
+    "far@1.0.0 needs something that may not be here: D-Bus service org.a.Far " +
+    "(Cannot connect to the system bus)",
+  ]);
+  await host.install(["net", "lxc"], { host: bare, ignoreRequirements: true });
+  assertEquals(live(host), ["far@1.0.0", "lxc@1.0.0", "net@1.0.0"]);
 });
 
 Deno.test("--locked installs exactly what the lock file says", async () => {

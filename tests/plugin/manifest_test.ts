@@ -1,7 +1,7 @@
 import { assertEquals, assertTrue } from "../support/assert.ts";
 import { formatManifest, parseManifest } from "../../lib/plugin/manifest.ts";
 import { formatProblem } from "../../lib/plugin/problems.ts";
-import { TomlPositions } from "../../lib/plugin/toml_positions.ts";
+import { TomlPositions } from "../../lib/base/toml_positions.ts";
 
 const SEED = `[plugin]
 name = "lxc"

@@ -103,7 +103,7 @@ Deno.test("a signature on a package binds name, version and digest; minisign agr
     DifferenceError,
     /Not signed/,
   );
-  signFile(path, key, 1736935200);
+  signFile(path, key, { timestamp: 1736935200 });
   const checked = verifyFile(path, find);
   assertEquals(parseClaim(checked.signature.trustedComment), {
     name: "lxc",

@@ -35,6 +35,8 @@ export interface Published {
   readonly name: string;
   readonly version: string;
   readonly tree?: Tree;
+  /** Content of a file `noise`, to make the package large. */
+  readonly noise?: Uint8Array<ArrayBuffer>;
   /** More lines of plugin.toml. */
   readonly more?: string;
 }
@@ -61,11 +63,12 @@ export async function makeRepository(
 /** Packs and signs one version; {@link reindex} makes it known. */
 export async function publishPlugin(
   { folder, key }: TestRepository,
-  { name, version, tree, more }: Published,
+  { name, version, tree, more, noise }: Published,
 ): Promise<string> {
   const author = Deno.makeTempDirSync({ prefix: "op-dbus-author-" });
   try {
     writeTree(author, { "plugin.toml": manifestText(name, version, more), ...tree });
+    if (noise) Deno.writeFileSync(`${author}/noise`, noise);
     Deno.mkdirSync(`${folder}/${name}`, { recursive: true });
     const { path } = await packPlugin(author, { output: `${folder}/${name}` });
     signFile(path, key);

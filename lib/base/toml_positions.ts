@@ -26,11 +26,17 @@ export class TomlPositions {
     this.#document();
   }
 
+  /** The place of a key; null where it is not written. */
+  locate(path: KeyPath): Position | null {
+    const offset = this.#offsets.get(JSON.stringify(path));
+    return offset === undefined ? null : positionAt(this.text, offset);
+  }
+
   /** The place of a key, or of the nearest parent that is written in the file. */
   find(path: KeyPath): Position {
     for (let length = path.length; length > 0; length--) {
-      const offset = this.#offsets.get(JSON.stringify(path.slice(0, length)));
-      if (offset !== undefined) return positionAt(this.text, offset);
+      const place = this.locate(path.slice(0, length));
+      if (place) return place;
     }
     return { line: 1, column: 1 };
   }
