@@ -1,4 +1,4 @@
-import { InputError, OpError } from "../../lib/base/errors.ts";
+import { InputError } from "../../lib/base/errors.ts";
 import { addModel } from "../../lib/embed/model/add.ts";
 import { readOnnxFile } from "../../lib/embed/model/onnx_file.ts";
 import { listModels } from "../../lib/embed/model/store.ts";
@@ -20,8 +20,9 @@ for (const [name, options, pattern] of ODD) {
     await using scratch = await modelScratch();
     const path = await scratch.write(options);
     const add = () => addModel(scratch.layout, "m", path, { devices: CPU });
-    const error = await assertRejects(add, OpError, pattern);
+    const error = await assertRejects(add, InputError, pattern);
     assertTrue(!error.message.includes("\n") && error.hint, error.message);
+    assertTrue(error.message.includes(path), error.message);
     assertEquals(listModels(scratch.layout), []);
     const left = [...Deno.readDirSync(scratch.layout.root)].flatMap(({ name }) =>
       [...Deno.readDirSync(`${scratch.layout.root}/${name}`)].map((entry) => entry.name)

@@ -148,7 +148,7 @@ function checkInputs(onnx: OnnxFile): { inputs: string[]; int32Inputs: boolean }
   const unknown = inputs.filter((name) => !KNOWN_INPUTS.includes(name));
   if (unknown.length > 0) {
     throw unsupported(
-      `it needs the input ${unknown.join(", ")}, which is none of a text`,
+      `it needs the input ${unknown.join(", ")}, which op-dbus does not feed`,
     );
   }
   const types = new Set(onnx.inputs.map(({ type }) => type));
