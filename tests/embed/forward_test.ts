@@ -125,3 +125,19 @@ for (const precision of ["fp32", "int8"] as const) {
     assertEquals(report.drifted, []);
   });
 }
+
+Deno.test("runs of one text wait for each other's results less: more are under way", async () => {
+  await using scratch = await modelScratch();
+  for (const [precision, times] of [["int8", 2], ["fp32", 1]] as const) {
+    using embedder = await scratch.open({ precision });
+    // Few enough texts for the first session, whose own wish for runs is what counts.
+    const { session } = embedder, run = session.run;
+    let running = 0, most = 0;
+    session.run = async (feeds, signal) => {
+      most = Math.max(most, ++running);
+      return await run(feeds, signal).finally(() => running--);
+    };
+    await embedder.embed(sentences(100));
+    assertEquals(most, session.concurrency * times);
+  }
+});

@@ -1,4 +1,4 @@
-import { InputError, OpError } from "../../lib/base/errors.ts";
+import { InputError } from "../../lib/base/errors.ts";
 import { addModel } from "../../lib/embed/model/add.ts";
 import { readOnnxFile } from "../../lib/embed/model/onnx_file.ts";
 import { listModels } from "../../lib/embed/model/store.ts";
@@ -20,8 +20,9 @@ for (const [name, options, pattern] of ODD) {
     await using scratch = await modelScratch();
     const path = await scratch.write(options);
     const add = () => addModel(scratch.layout, "m", path, { devices: CPU });
-    const error = await assertRejects(add, OpError, pattern);
+    const error = await assertRejects(add, InputError, pattern);
     assertTrue(!error.message.includes("\n") && error.hint, error.message);
+    assertTrue(error.message.includes(path), error.message);
     assertEquals(listModels(scratch.layout), []);
     const left = [...Deno.readDirSync(scratch.layout.root)].flatMap(({ name }) =>
       [...Deno.readDirSync(`${scratch.layout.root}/${name}`)].map((entry) => entry.name)
@@ -141,7 +142,9 @@ Deno.test("missing weights are named; weights outside the folder are refused", a
   const add = (from: string) => () =>
     addModel(scratch.layout, "m", from, { devices: CPU });
   await assertRejects(add(path), InputError, /model\.onnx_data, which is missing/);
-  for (const name of ["../../secret", "/etc/passwd", "a//b", "config.json"]) {
+  for (
+    const name of ["../../secret", "/etc/passwd", "a//b", "config.json", "./model.onnx"]
+  ) {
     // The writer puts the name into the model; the file itself is what does not matter.
     const bad = await scratch.write({ externalFile: "0".repeat(name.length) });
     const file = `${bad}/onnx/model.onnx`;
@@ -150,6 +153,24 @@ Deno.test("missing weights are named; weights outside the folder are refused", a
     await Deno.writeFile(file, bytes);
     await assertRejects(add(bad), InputError, /weights/);
   }
+});
+
+Deno.test({
+  name: "a link to a file of another user is refused, one to the owner's own is not",
+  ignore: Deno.uid() !== 0,
+  async fn() {
+    await using scratch = await modelScratch();
+    const path = await scratch.write({ externalFile: "model.onnx_data" });
+    const weights = `${path}/onnx/model.onnx_data`, away = `${path}-blob`;
+    await Deno.rename(weights, away);
+    await Deno.symlink(away, weights);
+    const add = (name: string) => () =>
+      addModel(scratch.layout, name, path, { devices: CPU });
+    await add("own")();
+    // Now the folder is somebody's, and the weights are still root's.
+    await Deno.chown(path, 1000, 1000);
+    await assertRejects(add("foreign"), InputError, /link to .*-blob, a file of another/);
+  },
 });
 
 function replaceAll(bytes: Uint8Array, from: string, to: string): void {

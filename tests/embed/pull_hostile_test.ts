@@ -100,6 +100,33 @@ Deno.test("weights in files of their own are pulled too", async () => {
   assertEquals(record.external_files, ["model.onnx_data"]);
 });
 
+Deno.test("weights in files of their own must be the same when pulled again", async () => {
+  await using scratch = await modelScratch();
+  const served = await filesOf(await scratch.write({ externalFile: "model.onnx_data" }));
+  await using hub = startHub((request) => {
+    const body = served.get(request.path.split("/resolve/main/")[1]!);
+    return body ? { body } : null;
+  });
+  const pull = () => pullModel(scratch.layout, REPOSITORY, options(hub));
+  await pull();
+  const changed = served.get("onnx/model.onnx_data")!.slice();
+  changed[changed.length >> 1]! ^= 1;
+  served.set("onnx/model.onnx_data", changed);
+  await assertRejects(pull, DifferenceError, /model\.onnx_data.*pinned/);
+});
+
+Deno.test("a model in the repository's own folder is pulled again as well", async () => {
+  await using scratch = await modelScratch();
+  const files = await filesOf(await scratch.write({ flat: true }));
+  await using hub = hubOf(files);
+  const pull = (more = {}) => pullModel(scratch.layout, REPOSITORY, options(hub, more));
+  const { digest } = await pull();
+  assertEquals((await pull()).digest, digest);
+  // A pin that the user gives is for that file: none is taken in its place.
+  const pins = { "onnx/model.onnx": "0".repeat(64) };
+  await assertRejects(() => pull({ pins }), OpError, /pinned, but gone/);
+});
+
 Deno.test("a connection that is cut again and again is resumed, not restarted", async () => {
   await using place = await setUp();
   let sent = 0;

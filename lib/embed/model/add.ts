@@ -1,7 +1,7 @@
 /** Adding a model from a local folder: check, copy, try, record. */
 import { close, fsync, fsyncFolder, O_RDONLY, open } from "../../../ffi/files.ts";
 import { writeDurably } from "../../base/durable.ts";
-import { asOpError, InputError } from "../../base/errors.ts";
+import { asOpError, InputError, type OpError } from "../../base/errors.ts";
 import type { Layout } from "../../base/layout.ts";
 import type { DeviceOptions } from "../onnx/devices.ts";
 import { inspectFolder, type ModelFolder, readTokenizer } from "./folder.ts";
@@ -56,9 +56,12 @@ export async function addModel(
   options: AddOptions,
 ): Promise<ModelRecord> {
   checkModelName(name);
-  const found = inspectFolder(folder, options);
   const origin = options.source ?? folder;
-  const settings = readSettings(found.settings, options, origin);
+  const found = located(origin, () => inspectFolder(folder, options));
+  const settings = located(
+    origin,
+    () => readSettings(found.settings, options, origin),
+  );
   using _lock = await lockedForWriting(layout, name, options);
   if (!options.replace && readModel(layout, name)) {
     throw new InputError("model_exists", `There is a model ${name} already`, {
@@ -94,13 +97,39 @@ export async function addModel(
     await Deno.remove(temporary, { recursive: true }).catch((failure) => {
       if (!(failure instanceof Deno.errors.NotFound)) throw failure;
     });
-    const told = asOpError(error, `Cannot add the model ${name}`);
+    const told = blame(asOpError(error, `Cannot add the model ${name}`), name, origin);
     // The copy is gone: name the file that it was made of.
     for (const { from, to } of found.copies) {
       told.message = told.message.replaceAll(`${temporary}/${to}`, from);
     }
     throw told;
   }
+}
+
+/** Runs a check; its complaint names the folder or the repository. */
+function located<T>(origin: string, check: () => T): T {
+  try {
+    return check();
+  } catch (error) {
+    if (!(error instanceof InputError)) throw error;
+    error.message = atOrigin(error.message, origin);
+    throw error;
+  }
+}
+
+function atOrigin(message: string, origin: string): string {
+  return message.replace(/^Cannot use the model:/, `Cannot use the model ${origin}:`);
+}
+
+/** What a model cannot do on an engine that works is the user's choice of model. */
+const MODEL_FAULTS = ["model_failed", "model_output", "model_unloadable"];
+
+function blame(error: OpError, name: string, origin: string): OpError {
+  const anonymous = error.message.replace(`use the model ${name}:`, "use the model:");
+  error.message = atOrigin(anonymous, origin);
+  if (!MODEL_FAULTS.includes(error.code)) return error;
+  const { code, message, hint } = error;
+  return new InputError(code, message, { cause: error, ...(hint && { hint }) });
 }
 
 async function lockedForWriting(layout: Layout, name: string, options: AddOptions) {

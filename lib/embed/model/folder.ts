@@ -1,6 +1,8 @@
 /** A local folder in Hugging Face's layout: which files it has, and whether they do. */
 import { isSysError } from "../../../ffi/errno.ts";
 import { readTextFile } from "../../../ffi/directory.ts";
+import { AT_FDCWD } from "../../../ffi/files.ts";
+import { statAt } from "../../../ffi/stat.ts";
 import { InputError } from "../../base/errors.ts";
 import { MAX_TOKENIZER_BYTES } from "../tokenizer/tokenizer.ts";
 import {
@@ -88,6 +90,7 @@ export function inspectFolder(
       copies.push({ from: `${path}/${file}`, to: file });
     }
   }
+  for (const { from } of copies) checkOwner(path, from);
   const dynamic = DYNAMIC_OPERATORS.some((name) => onnx.operators.has(name));
   return {
     copies,
@@ -145,7 +148,7 @@ function checkInputs(onnx: OnnxFile): { inputs: string[]; int32Inputs: boolean }
   const unknown = inputs.filter((name) => !KNOWN_INPUTS.includes(name));
   if (unknown.length > 0) {
     throw unsupported(
-      `it needs the input ${unknown.join(", ")}, which is none of a text`,
+      `it needs the input ${unknown.join(", ")}, which op-dbus does not feed`,
     );
   }
   const types = new Set(onnx.inputs.map(({ type }) => type));
@@ -198,7 +201,8 @@ function checkExternal(folder: string, name: string): void {
       })`,
     );
   }
-  if (name === MODEL_FILE || name.endsWith(".json")) {
+  const plain = parts.filter((part) => part !== ".").join("/");
+  if (plain === MODEL_FILE || plain.endsWith(".json")) {
     throw new InputError("bad_model", `Cannot use the model: its weights are in ${name}`);
   }
   if (isFile(folder + name)) return;
@@ -206,6 +210,22 @@ function checkExternal(folder: string, name: string): void {
     "missing_file",
     `Cannot use the model: its weights are in ${name}, which is missing`,
     { hint: "copy that file beside the .onnx file" },
+  );
+}
+
+/**
+ * A link may lead out of the folder, as in Hugging Face's own cache, but only to a file of
+ * the folder's owner: nobody has us copy, for all to read, what only we may read.
+ */
+function checkOwner(folder: string, path: string): void {
+  const home = Deno.realPathSync(folder), real = Deno.realPathSync(path);
+  if (real.startsWith(`${home}/`)) return;
+  const owner = (of: string) => statAt(AT_FDCWD, of, true).uid;
+  if (owner(real) === owner(home)) return;
+  throw new InputError(
+    "bad_model",
+    `Cannot use ${path}: it is a link to ${real}, a file of another user than the folder`,
+    { hint: "copy that file into the folder, if it belongs there" },
   );
 }
 

@@ -62,10 +62,8 @@ export async function pullModel(
   await Deno.mkdir(layout.meta, { recursive: true });
   using _lock = await acquireLock(layout.lock(`model-pull-${name}`), options);
   const folder = pullFolder(layout, name);
-  const fetching = new Fetching(repository, revision, folder, options, {
-    ...(options.replace ? {} : recordedPins(before, options.file)),
-    ...options.pins,
-  });
+  const recorded = options.replace ? {} : recordedPins(before, options.file);
+  const fetching = new Fetching(repository, revision, folder, options, recorded);
   const file = await fetchAll(fetching, options.file);
   const record = await addModel(layout, name, folder, {
     ...options,
@@ -77,17 +75,29 @@ export async function pullModel(
   return record;
 }
 
-/** Digests of the files as recorded, by their path in the repository. */
+/**
+ * Digests of the files as recorded, by their path in the repository. A record does not
+ * say where in the repository its model was: both places are pinned, one may be empty.
+ */
 function recordedPins(
   record: ModelRecord | null,
-  file: string | undefined,
+  named: string | undefined,
 ): Record<string, string> {
   const pins: Record<string, string> = {};
-  for (const { path, sha256 } of record?.files ?? []) {
-    if (path !== MODEL_FILE) pins[path] = sha256;
-    else for (const place of file ? [file] : MODEL_PLACES) pins[place] = sha256;
+  if (record === null) return pins;
+  const places = named === undefined ? MODEL_PLACES : [named];
+  for (const { path, sha256 } of record.files) {
+    if (path === MODEL_FILE) { for (const place of places) pins[place] = sha256; }
+    else if (record.external_files.includes(path)) {
+      for (const place of places) pins[beside(place) + path] = sha256;
+    } else pins[path] = sha256;
   }
   return pins;
+}
+
+/** The folder of a file, with its slash: where a model's weights are. */
+function beside(file: string): string {
+  return file.slice(0, file.lastIndexOf("/") + 1);
 }
 
 /** @returns the model file's path in the folder */
@@ -98,9 +108,9 @@ async function fetchAll(fetching: Fetching, named: string | undefined): Promise<
   for (const file of Object.values(SETTING_FILES)) await fetching.fetch(file);
   for (const place of places) {
     if (!await fetching.fetch(place)) continue;
-    const beside = place.slice(0, place.lastIndexOf("/") + 1);
     for (const name of readOnnxFile(`${fetching.folder}/${place}`).externalFiles) {
-      if (!await fetching.fetch(beside + name)) throw fetching.absent(beside + name);
+      const file = beside(place) + name;
+      if (!await fetching.fetch(file)) throw fetching.absent(file);
     }
     return place;
   }
@@ -116,7 +126,8 @@ class Fetching {
     readonly revision: string,
     readonly folder: string,
     readonly options: PullOptions,
-    readonly pins: Readonly<Record<string, string>>,
+    /** Digests of an earlier pull; those that the user names go before. */
+    readonly recorded: Readonly<Record<string, string>>,
   ) {}
 
   absent(file: string): InputError {
@@ -137,7 +148,8 @@ class Fetching {
     const { hub, progress, signal, sleep, maxBytes } = this.options;
     const target = `${this.folder}/${file}`;
     await Deno.mkdir(target.slice(0, target.lastIndexOf("/")), { recursive: true });
-    const pin = this.pins[file];
+    const named = this.options.pins?.[file];
+    const pin = named ?? this.recorded[file];
     if (pin !== undefined && await alreadyThere(target, pin)) return true;
     const url = fileUrl(hub, this.repository, this.revision, file);
     const found = await download(hub, url, target, {
@@ -150,7 +162,8 @@ class Fetching {
       }),
     });
     if (found === null) {
-      if (pin === undefined) return false;
+      const elsewhere = named === undefined && MODEL_PLACES.includes(file);
+      if (pin === undefined || elsewhere) return false;
       throw new OpError("not_on_hub", `Cannot pull ${file}: it is pinned, but gone`);
     }
     this.#bytes += (await Deno.stat(target)).size;

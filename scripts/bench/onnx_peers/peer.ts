@@ -52,7 +52,11 @@ export const COMMANDS = {
     ...["--config", `${REPO}deno.json`, `${HERE}ours.ts`],
   ],
   node: ["node", `${PEERS}/ort_node.mjs`],
-  web: [Deno.execPath(), "run", "--quiet", "-A", `${PEERS}/ort_web.mjs`],
+  // With our own settings: transformers.js brings a version of its own of that engine.
+  web: [
+    ...[Deno.execPath(), "run", "--quiet", "-A"],
+    ...["--config", `${REPO}deno.json`, `${HERE}ort_web.mjs`],
+  ],
   transformers: [Deno.execPath(), "run", "--quiet", "-A", `${PEERS}/transformers.mjs`],
   transformersHttp: [
     ...[Deno.execPath(), "run", "--quiet", "-A", `${PEERS}/transformers_http.mjs`],
@@ -68,7 +72,7 @@ export function start(name: Exclude<keyof typeof COMMANDS, "transformersHttp">):
 export async function installPeers(note: (line: string) => void): Promise<void> {
   await Deno.mkdir(PEERS, { recursive: true });
   const files = ["package.json", "package-lock.json", "protocol.mjs", "ort_node.mjs"];
-  const more = ["ort_web.mjs", "transformers.mjs", "transformers_http.mjs"];
+  const more = ["transformers.mjs", "transformers_http.mjs"];
   for (const file of [...files, ...more]) {
     await Deno.copyFile(HERE + file, `${PEERS}/${file}`);
   }
