@@ -5,13 +5,18 @@
  * the file meanwhile. A large one is read from the disk each time, and audited again
  * command by command while it is received.
  */
-import { close, O_NOFOLLOW, O_RDONLY, open, read } from "../../ffi/files.ts";
-import { fstat, isRegular } from "../../ffi/stat.ts";
+import { close, read } from "../../ffi/files.ts";
+import { fstat } from "../../ffi/stat.ts";
 import { type ByteSource, bytesSource, fileSource } from "../stream/source.ts";
 import { FrameScanner } from "../stream/zstd_frames.ts";
 import { concat } from "./minisign/format.ts";
 import { MAX_PACKAGE_BYTES } from "./index_schema.ts";
-import { digestBytes, digestFile, type FileDigests } from "./minisign/sign.ts";
+import {
+  digestBytes,
+  digestFile,
+  type FileDigests,
+  openRegularFile,
+} from "./minisign/sign.ts";
 
 const MIB = 1024 * 1024;
 /** Largest package that is held in memory, as it lies on disk and decompressed. */
@@ -59,10 +64,10 @@ export class PackageFile {
 }
 
 function readSmall(path: string): Uint8Array<ArrayBuffer> | null {
-  const fd = open(path, O_RDONLY | O_NOFOLLOW);
+  const fd = openRegularFile(path);
   try {
     const stat = fstat(fd, path);
-    if (!isRegular(stat) || stat.sizeBytes > SMALL_BYTES) return null;
+    if (stat.sizeBytes > SMALL_BYTES) return null;
     // One byte more: what has grown since is left to be read as a stream.
     const bytes = new Uint8Array(stat.sizeBytes + 1);
     let size = 0;
