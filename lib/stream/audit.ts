@@ -301,6 +301,9 @@ export class Auditor {
     if (cloneOffset + length > source.size) {
       throw this.#error("stream_corrupt", "clone: beyond the end of its source");
     }
+    if (source === target && Math.abs(cloneOffset - offset) < length) {
+      throw this.#error("stream_corrupt", "clone: onto part of itself"); // as the kernel
+    }
     this.#totals.change(
       target,
       (content) => content.cloneFrom(source, cloneOffset, length, offset),

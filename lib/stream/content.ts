@@ -136,9 +136,10 @@ export class FileContent {
 
   /** Notes data at `offset` that the command at `source` of the stream carries. */
   write(offset: number, data: Uint8Array, source: number, inner = 0): void {
+    if (data.length === 0) return; // on disk it does not lengthen the file either
     this.extents.set(offset, data.length, source, inner);
     this.#size = Math.max(this.#size, offset + data.length);
-    if (!this.#pool.hashing || data.length === 0 || this.#tangled) return;
+    if (!this.#pool.hashing || this.#tangled) return;
     if (this.#sealed !== null || offset < this.#hashed) return this.#tangle();
     this.#hash ??= this.#pool.begin(this, data.length);
     this.#hash.zeros(offset - this.#hashed);

@@ -232,18 +232,22 @@ export class CommandDecoder {
         const cloneCtransid = this.#big("clone_ctransid");
         return { type, at, path, uuid, ctransid, cloneUuid, cloneCtransid };
       }
-      case "clone":
+      case "clone": {
+        const length = this.#u64("clone_len");
+        // The kernel takes none for "to the end of the source", which no audit counts.
+        if (length === 0) this.#fail("it copies nothing");
         return {
           type,
           at,
           path: this.#path(),
           offset: this.#u64("file_offset"),
-          length: this.#u64("clone_len"),
+          length,
           cloneUuid: this.#slice("clone_uuid"),
           cloneCtransid: this.#big("clone_ctransid"),
           clonePath: this.#path("clone_path"),
           cloneOffset: this.#u64("clone_offset"),
         };
+      }
       case "encoded_write":
         return this.#encodedWrite(at);
       default:

@@ -14,8 +14,12 @@ export interface ParseOptions {
   readonly progress?: (streamBytes: number) => void;
 }
 
-/** Bytes between two turns of the event loop, so that timers and signals live. */
-const YIELD_BYTES = 8 * 1024 * 1024;
+/**
+ * Between two turns of the event loop, so that timers and signals live. By time, not by
+ * bytes: a turn costs 2 ms, for that is what a timer of 0 ms takes, and a turn without a
+ * timer sees no signal.
+ */
+const TURN_MS = 50;
 
 /**
  * Parses a whole stream, handing each command to `handle`.
@@ -33,10 +37,11 @@ export async function parseSource(
   await using reader = await openDecoded(source, limits);
   using parser = new StreamParser(limits, signal, options.trustData);
   const started = performance.now();
-  let sinceYield = 0;
+  let turned = started;
   for (;;) {
     signal?.throwIfAborted();
-    if (performance.now() - started > limits.timeMs) {
+    const now = performance.now();
+    if (now - started > limits.timeMs) {
       const what = `it takes longer than ${limits.timeMs} ms`;
       throw new StreamError("stream_limit", what, parser.offset);
     }
@@ -44,11 +49,10 @@ export async function parseSource(
     const n = typeof answer === "number" ? answer : await answer;
     if (n === 0) break;
     parser.advance(n, handle);
-    sinceYield += n;
-    if (sinceYield < YIELD_BYTES) continue;
-    sinceYield = 0;
+    if (now - turned < TURN_MS) continue;
     progress?.(parser.offset);
     await new Promise((resolve) => setTimeout(resolve, 0));
+    turned = performance.now();
   }
   parser.finish();
   progress?.(parser.offset);

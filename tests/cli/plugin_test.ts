@@ -158,6 +158,23 @@ Deno.test("plugin: the whole story by commands, on a plain folder", async () => 
   await wholeStory(root);
 });
 
+Deno.test("plugin: what is no file is not waited for, and said to be none", async () => {
+  await using root = await plainRoot();
+  const { at } = await publish(root, [["net", "1.0.0"]]);
+  await sh("mkfifo", `${at}/pipe`);
+  for (
+    const [path, what] of [
+      [at, "a folder"],
+      [`${at}/pipe`, "a device, pipe or socket"],
+      ["/dev/zero", "a device, pipe or socket"],
+    ]
+  ) {
+    const done = await root.run(["plugin", "inspect", path!]);
+    assertEquals(done.code, 2, done.stderr);
+    assertIncludes(done.stderr, `Cannot read ${path}: it is ${what}, not a file`);
+  }
+});
+
 Deno.test("plugin: validate, inspect, sign, verify-signature and their exit codes", async () => {
   await using root = await plainRoot();
   const { at, key, run } = await publish(root, [["net", "1.0.0"]]);

@@ -27,8 +27,8 @@ import {
 } from "../support/stream_builder.ts";
 
 type Attack = (c: Canaries) => Uint8Array;
-const f = make.mkfile("f");
-const bytes100 = new Uint8Array(100).fill(88);
+const f = make.mkfile("f"), g = make.mkfile("g");
+const bytes100 = new Uint8Array(100).fill(88), pages = new Uint8Array(8192).fill(88);
 
 /** Whatever is done through a path, once it has been made to lead outside. */
 function throughPath(path: string): Uint8Array[] {
@@ -137,6 +137,10 @@ const ALWAYS: Record<string, Attack[]> = {
     () => stream(f, make.clone("f", 0, 10, "secret", 0, OTHER_UUID)),
     () => concat(header(), make.snapshot(), make.end()),
     () => concat(header(), make.snapshot(UUID), make.end()),
+  ],
+  "clones that the kernel takes for something else": [
+    () => stream(f, make.write("f", 0, "data"), g, make.clone("g", 0, 0, "f", 0)),
+    () => stream(f, make.write("f", 0, pages), g, make.clone("g", 0, 0, "f", 4096)),
   ],
   "a device that exists, written": [
     (c) =>

@@ -204,7 +204,9 @@ Deno.test("commands that no tree could take", async () => {
       [[f, make.removeXattr("f", "user.x")], /no such attribute/],
       [[f, make.clone("f", 0, 1, "g", 0)], /no regular file/],
       [[f, make.clone("f", 0, 1, "f", 0)], /beyond the end of its source/],
-      [[f, make.clone("f", 0, 0, "f", 0, OTHER_UUID)], /from a snapshot elsewhere/],
+      [[f, make.clone("f", 0, 1, "f", 0, OTHER_UUID)], /from a snapshot elsewhere/],
+      [[f, make.clone("f", 0, 0, "f", 0)], /it copies nothing/],
+      [[f, make.write("f", 0, "xyz"), make.clone("f", 1, 2, "f", 0)], /part of itself/],
     ] as const
   ) await refused(stream(...commands), why);
 });
@@ -294,4 +296,9 @@ Deno.test("links that stay inside", () => {
       ["l", "a\0b", false],
     ] as const
   ) assertEquals(targetStaysInside(at, target), inside, `${at} -> ${target}`);
+});
+
+Deno.test("a write of nothing lengthens no file, as on disk", async () => {
+  const { tree } = await audit(stream(make.mkfile("f"), make.write("f", 5000, "")));
+  assertEquals(tree.find("f")?.content?.size, 0);
 });

@@ -1,6 +1,14 @@
 /** Signing and checking, with BLAKE2b-512 of the file taken in pieces. */
 import { createHash, createPublicKey, sign, verify } from "node:crypto";
-import { close, O_NOFOLLOW, O_RDONLY, open, read } from "../../../ffi/files.ts";
+import {
+  close,
+  O_NOFOLLOW,
+  O_NONBLOCK,
+  O_RDONLY,
+  open,
+  read,
+} from "../../../ffi/files.ts";
+import { fstat, isFolder, isRegular } from "../../../ffi/stat.ts";
 import { DifferenceError, InputError } from "../../base/errors.ts";
 import { isPlainLine } from "../plain_text.ts";
 import { concat, MAX_COMMENT_LENGTH, type PublicKey, type Signature } from "./format.ts";
@@ -20,14 +28,33 @@ export interface FileDigests {
 }
 
 /**
+ * Opens a file that has an end: a device may have none, and opening a pipe waits for
+ * somebody to write.
+ *
+ * @param path the file; a link is not followed
+ * @returns a descriptor that the caller closes
+ * @throws {InputError} `not_a_file`; {SysError} what open gave
+ */
+export function openRegularFile(path: string): number {
+  const fd = open(path, O_RDONLY | O_NOFOLLOW | O_NONBLOCK);
+  const stat = fstat(fd, path);
+  if (isRegular(stat)) return fd;
+  close(fd);
+  const what = isFolder(stat) ? "a folder" : "a device, pipe or socket";
+  throw new InputError("not_a_file", `Cannot read ${path}: it is ${what}, not a file`, {
+    hint: "name the file itself",
+  });
+}
+
+/**
  * Reads a file once for both digests.
  *
  * @param path the file; a link is not followed
  * @param limitBytes refuses to read more
- * @throws {InputError} past the limit
+ * @throws {InputError} `not_a_file`, or past the limit; {SysError} what open gave
  */
 export function digestFile(path: string, limitBytes = Infinity): FileDigests {
-  const fd = open(path, O_RDONLY | O_NOFOLLOW);
+  const fd = openRegularFile(path);
   try {
     return digestFd(fd, path, limitBytes);
   } finally {
