@@ -11,6 +11,8 @@ export const ARENA_TEXT_LIMIT = 4096;
 /** Default size. Memory is taken from the system only as slots are used. */
 export const DEFAULT_ARENA_BYTES = 256 * 1024 * 1024;
 const KEY_BYTES = 32;
+/** Of the memory so much is shown to V8 at first, then so many times more. */
+const FIRST_SHOWN_BYTES = 4 * 1024 * 1024, SHOWN_GROWTH = 8;
 
 /**
  * Keeps a mapping alive as long as any view of it: reading an unmapped view would kill the
@@ -28,9 +30,15 @@ export interface SlotUse {
 /** The vectors of one model. */
 export class Arena implements Disposable {
   readonly #mapping: Mapping;
-  readonly #floats: Float32Array<ArrayBuffer>;
+  /**
+   * The beginning of the mapping that has been used: the whole of it would have V8 collect
+   * garbage before the first vector is there.
+   */
+  #floats = new Float32Array();
   readonly #slots = new Map<string, number>();
   readonly #texts: (string | undefined)[] = [];
+  /** Made when first asked for: making one for each hit costs as much as the lookup. */
+  readonly #views: (Float32Array<ArrayBuffer> | undefined)[] = [];
   readonly #keys: Uint8Array;
   readonly #hits: Uint32Array;
   readonly #used: Uint8Array;
@@ -52,9 +60,7 @@ export class Arena implements Disposable {
   ) {
     this.capacity = Math.max(1, Math.floor(limitBytes / (dimensions * 4)));
     this.#mapping = Mapping.anonymous(this.capacity * dimensions * 4);
-    alive.set(this.#mapping.buffer, this.#mapping);
     place?.(this.#mapping);
-    this.#floats = new Float32Array(this.#mapping.buffer);
     this.#keys = new Uint8Array(this.capacity * KEY_BYTES);
     this.#hits = new Uint32Array(this.capacity);
     this.#used = new Uint8Array(this.capacity);
@@ -83,6 +89,10 @@ export class Arena implements Disposable {
     if (slot === undefined) return undefined;
     this.#hits[slot]!++;
     this.#used[slot] = 1;
+    return this.#views[slot] ??= this.#viewOf(slot);
+  }
+
+  #viewOf(slot: number): Float32Array<ArrayBuffer> {
     const at = slot * this.dimensions;
     return this.#floats.subarray(at, at + this.dimensions);
   }
@@ -121,14 +131,27 @@ export class Arena implements Disposable {
     const known = this.#slots.get(text);
     const slot = known ??
       (this.#texts.length < this.capacity ? this.#texts.length : this.#evict(evicted));
+    if ((slot + 1) * this.dimensions > this.#floats.length) this.#showMore();
     this.#floats.set(from.subarray(at, at + this.dimensions), slot * this.dimensions);
     if (known !== undefined) return;
     this.#slots.set(text, slot);
     this.#texts[slot] = text;
+    if (slot === this.#views.length) this.#views.push(undefined);
     this.#keys.subarray(slot * KEY_BYTES, (slot + 1) * KEY_BYTES).setFromHex(key);
     this.#hits[slot] = 0;
     this.#taken[slot] = 0;
     this.#used[slot] = 0;
+  }
+
+  /** The views that are out stay good: they are of the same memory. */
+  #showMore(): void {
+    const more = Math.max(FIRST_SHOWN_BYTES, this.#floats.byteLength * SHOWN_GROWTH);
+    const vectorBytes = this.dimensions * 4;
+    const vectors = Math.max(1, Math.floor(more / vectorBytes));
+    const length = Math.min(vectors, this.capacity) * vectorBytes;
+    const buffer = this.#mapping.window(0, length);
+    alive.set(buffer, this.#mapping);
+    this.#floats = new Float32Array(buffer);
   }
 
   #evict(evicted: (use: SlotUse) => void): number {
@@ -175,6 +198,7 @@ export class Arena implements Disposable {
   clear(): void {
     this.#slots.clear();
     this.#texts.length = 0;
+    this.#views.length = 0;
     this.#hits.fill(0);
     this.#used.fill(0);
     this.#hand = 0;

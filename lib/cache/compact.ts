@@ -12,10 +12,13 @@ import { asOpError } from "../base/errors.ts";
 import type { Steps } from "../base/slices.ts";
 import type { ModelIdentity } from "../embed/embedder.ts";
 import { type Codec, CODECS } from "./codec.ts";
-import { roomName } from "./key.ts";
+import { KEY_BYTES, roomName } from "./key.ts";
 import { lockPacks } from "./pack_lock.ts";
 import type { Pack } from "./pack.ts";
 import { MAX_PACK_RECORDS, packHeader } from "./pack_format.ts";
+import { numbersIn } from "./pack_set.ts";
+import type { LooseStore } from "./loose.ts";
+import { looseRows } from "./loose_rows.ts";
 import { UsesSnapshot } from "./pack_uses.ts";
 import { PACK_TEMPORARY, PackWriter } from "./pack_writer.ts";
 import type { Store } from "./store.ts";
@@ -56,7 +59,6 @@ const DELETED_SHARE = 0.25;
 const REMOVE_BATCH = 100;
 /** Loose files, and records of packs, that one step copies. */
 const STEP_FILES = 32, STEP_RECORDS = 256;
-const LOOSE_ROW = "SELECT model, hits, accessed_ms AS used FROM entries WHERE key = ?";
 
 /** One model in one codec: what shares a pack. */
 interface Group {
@@ -106,21 +108,28 @@ function availableBytes({ loose }: Store): number {
 
 class Compaction {
   readonly #groups = new Map<string, Group>();
+  /** The models that are known and fit the header of a pack. */
   readonly #models = new Map<number, ModelIdentity>();
   readonly #inodes = new Map<string, bigint>();
   readonly #nowMs = Date.now();
   /** Before any file is read: those that are replaced after this must stay. */
   readonly #replacements: number;
+  readonly #listing: ReturnType<LooseStore["list"]>;
+  /** The numbers of packs, in force or not. */
+  readonly #numbers: readonly number[];
   #merged = 0;
   #dropped = 0;
 
   constructor(private readonly store: Store, private readonly options: CompactOptions) {
-    const { packs } = store;
+    const { packs, loose } = store;
     packs.refresh();
     this.#replacements = packs.replacements;
-    this.#removeLeftovers();
+    this.#listing = loose.list();
+    const names = this.#listing.map(({ name }) => name);
+    this.#numbers = numbersIn(names);
+    this.#removeLeftovers(names);
     for (const row of store.index.all("SELECT * FROM models")) {
-      this.#models.set(Number(row.id), {
+      const identity: ModelIdentity = {
         name: String(row.name),
         digest: String(row.digest),
         dimensions: Number(row.dimensions),
@@ -128,20 +137,21 @@ class Compaction {
         normalisation: row.normalisation as ModelIdentity["normalisation"],
         prefix: String(row.prefix),
         maxTokens: Number(row.max_tokens),
-      });
+      };
+      const fits = packHeader(CODECS.f32, 1, 4, 0, identity) !== null;
+      if (fits) this.#models.set(Number(row.id), identity);
     }
   }
 
   /** What a killed compaction left: nobody else makes such files while we hold the lock. */
-  #removeLeftovers(): void {
+  #removeLeftovers(names: readonly string[]): void {
     const { packs, loose } = this.store;
     const inForce = new Set([
       ...packs.all().map(({ number }) => number),
       ...packs.broken(),
     ]);
-    packs.removeFiles(packs.numbersOnDisk().filter((number) => !inForce.has(number)));
-    const temporaries = loose.names().filter((name) => name.startsWith(PACK_TEMPORARY));
-    loose.removeTemporaries(temporaries);
+    packs.removeFiles(this.#numbers.filter((number) => !inForce.has(number)));
+    loose.removeTemporaries(names.filter((name) => name.startsWith(PACK_TEMPORARY)));
   }
 
   *run(): Steps<Omit<CompactReport, "freedBytes">> {
@@ -179,36 +189,29 @@ class Compaction {
   /** Streams every loose vector whose model is known into its group's new pack. */
   *#packLoose(): Steps<number> {
     const { loose, index } = this.store;
-    const entries = loose.entries();
-    const key = new Uint8Array(32);
+    const entries = loose.entries(this.#listing);
+    const rows = yield* looseRows(index, entries.length);
+    const key = new Uint8Array(KEY_BYTES);
     let done = 0;
     for (const { key: hex, inode } of entries) {
       if (done++ % STEP_FILES === 0) {
         yield* this.#step();
         this.options.progress?.(done, entries.length);
       }
-      key.setFromHex(hex);
-      const row = index.get(LOOSE_ROW, key);
-      const identity = row && this.#packable(Number(row.model));
+      const row = rows.of(hex);
+      const identity = row && this.#models.get(row.model);
       const found = identity ? loose.readRaw(hex) : "missing";
       if (!identity || typeof found === "string") continue;
       const { codec, payload } = unzipped(found.header.codec, found.payload, identity);
       if (payload.length !== codec.maxBytes(identity.dimensions)) continue;
       const { writer } = this.#group(identity, codec);
       if (writer.isFull) continue; // for the next compaction
-      writer.add(key, payload, { hits: Number(row.hits), usedMs: Number(row.used) });
+      key.setFromHex(hex);
+      writer.add(key, payload, row);
       this.#inodes.set(hex, inode);
     }
     this.options.progress?.(done, entries.length);
     return entries.length;
-  }
-
-  /** A model's identity, where it is known and fits the header of a pack. */
-  #packable(model: number): ModelIdentity | undefined {
-    const identity = this.#models.get(model);
-    if (!identity || packHeader(CODECS.f32, 1, 4, 0, identity)) return identity;
-    this.#models.delete(model);
-    return undefined;
   }
 
   #group(identity: ModelIdentity, codec: Codec): Group {
@@ -217,7 +220,7 @@ class Compaction {
     if (!group) {
       const { folderFd } = this.store.loose;
       const { dimensions } = identity;
-      const number = this.store.packs.nextNumber();
+      const number = this.store.packs.nextNumber(this.#numbers);
       const writer = new PackWriter(folderFd, number, codec, dimensions, identity);
       this.#groups.set(name, group = { identity, codec, writer, sources: [] });
     }

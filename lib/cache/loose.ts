@@ -5,6 +5,7 @@ import {
   O_CREAT,
   O_DIRECTORY,
   O_EXCL,
+  O_NOATIME,
   O_NOFOLLOW,
   O_RDONLY,
   O_WRONLY,
@@ -21,6 +22,7 @@ import { isRegular, statAt } from "../../ffi/stat.ts";
 
 import { listNames } from "../../ffi/directory.ts";
 import { isSysError } from "../../ffi/errno.ts";
+import { openIfThere } from "../../ffi/open_if_there.ts";
 import {
   HEADER_BYTES,
   maxObjectBytes,
@@ -55,6 +57,7 @@ export type LooseRead =
 
 const MISSING: LooseRead = { state: "missing" };
 const DAMAGED: LooseRead = { state: "damaged" };
+const READ_FLAGS = O_RDONLY | O_NOFOLLOW;
 const HEX = new Uint8Array(KEY_BYTES);
 let temporaries = 0;
 
@@ -63,6 +66,8 @@ export class LooseStore implements Disposable {
   readonly #fd: number;
   readonly #buffers = new Map<number, Uint8Array>();
   #open = true;
+  /** Without the time of access: noting it costs half as much as the read. */
+  #readFlags = READ_FLAGS | O_NOATIME;
 
   /** @param path the folder, which exists */
   constructor(readonly path: string) {
@@ -99,15 +104,15 @@ export class LooseStore implements Disposable {
 
   /** The file's bytes, valid until the next call; one too many where it is over `limit`. */
   #bytes(key: string, limit: number): Uint8Array | null {
-    let fd: number;
+    let fd: number | null;
     try {
-      fd = openAt(this.#fd, `${key}.bin`, O_RDONLY | O_NOFOLLOW);
+      fd = this.#openForReading(`${key}.bin`);
     } catch (error) {
-      if (isSysError(error, "ENOENT")) return null;
       // A link or a folder under an object's name is not an object.
       if (isSysError(error, "ELOOP", "EISDIR")) return new Uint8Array();
       throw error;
     }
+    if (fd === null) return null;
     let buffer = this.#buffers.get(limit);
     if (!buffer) this.#buffers.set(limit, buffer = new Uint8Array(limit + 1));
     let length = 0;
@@ -125,6 +130,17 @@ export class LooseStore implements Disposable {
       close(fd);
     }
     return buffer.subarray(0, length);
+  }
+
+  #openForReading(name: string): number | null {
+    try {
+      return openIfThere(this.#fd, name, this.#readFlags);
+    } catch (error) {
+      // Only the owner may leave the time of access as it is.
+      if (!isSysError(error, "EPERM") || this.#readFlags === READ_FLAGS) throw error;
+      this.#readFlags = READ_FLAGS;
+      return openIfThere(this.#fd, name, READ_FLAGS);
+    }
   }
 
   /**
@@ -225,10 +241,14 @@ export class LooseStore implements Disposable {
     return keys;
   }
 
-  /** Every object with its inode, in the kernel's order. */
-  entries(): { key: string; inode: bigint }[] {
+  /**
+   * Every object with its inode, in the kernel's order.
+   *
+   * @param listing what {@link list} gave
+   */
+  entries(listing = this.list()): { key: string; inode: bigint }[] {
     const found: { key: string; inode: bigint }[] = [];
-    for (const { name, ino } of this.#list()) {
+    for (const { name, ino } of listing) {
       const match = OBJECT_NAME.exec(name);
       if (match) found.push({ key: match[1]!, inode: ino });
     }
@@ -280,10 +300,11 @@ export class LooseStore implements Disposable {
 
   /** The names of everything in the folder, in the kernel's order. */
   names(): string[] {
-    return this.#list().map(({ name }) => name);
+    return this.list().map(({ name }) => name);
   }
 
-  #list(): { name: string; ino: bigint }[] {
+  /** {@link names} with inodes. A hundred thousand take 0.1 s: do not ask twice. */
+  list(): { name: string; ino: bigint }[] {
     // A descriptor of its own: reading a folder moves its position.
     return withFd(
       openAt(this.#fd, ".", O_RDONLY | O_DIRECTORY),

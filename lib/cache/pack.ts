@@ -1,7 +1,7 @@
 /** One pack, opened for reading: both its files mapped once. */
-import { close, O_NOFOLLOW, O_RDONLY, openAt, pread, withFd } from "../../ffi/files.ts";
+import { close, O_NOFOLLOW, O_RDONLY, pread, withFd } from "../../ffi/files.ts";
 import { MADV_RANDOM, MADV_WILLNEED, Mapping, PAGE_BYTES } from "../../ffi/memory.ts";
-import { isSysError } from "../../ffi/errno.ts";
+import { ELOOP, openIfThere } from "../../ffi/open_if_there.ts";
 import { fstat } from "../../ffi/stat.ts";
 import { KEY_BYTES } from "./key.ts";
 import { PackUses } from "./pack_uses.ts";
@@ -35,11 +35,11 @@ const KEY_WORDS = KEY_BYTES / 4;
 
 /** An open pack. The mappings live until nothing refers to them any more. */
 export class Pack {
-  readonly #bytes: Uint8Array;
-  readonly #words: Uint32Array;
+  /** Null until it is worth it; see {@link Mapping.buffer}. */
+  #bytes: Uint8Array | null = null;
+  #reads = 0;
   readonly #slots: Uint32Array;
   readonly #bits: number;
-  readonly #recordWords: number;
   /** Where the keys are: in the idx; in the records of version 1. */
   readonly #keys: Uint32Array;
   readonly #keysAt: number;
@@ -56,15 +56,12 @@ export class Pack {
     readonly idxMapping: Mapping,
     private readonly idx: IdxHeader,
   ) {
-    this.#bytes = new Uint8Array(mapping.buffer);
-    this.#words = new Uint32Array(mapping.buffer);
     this.#slots = new Uint32Array(idxMapping.buffer, idx.slotsAt);
     this.#bits = idx.recordBits;
-    this.#recordWords = header.recordBytes / 4;
     const isOld = header.version === 1;
-    this.#keys = isOld ? this.#words : new Uint32Array(idxMapping.buffer);
+    this.#keys = new Uint32Array((isOld ? mapping : idxMapping).buffer);
     this.#keysAt = (isOld ? PACK_HEADER_BYTES : IDX_HEADER_BYTES) / 4;
-    this.#keyStride = isOld ? this.#recordWords : KEY_WORDS;
+    this.#keyStride = isOld ? header.recordBytes / 4 : KEY_WORDS;
     this.uses = new PackUses(header.count);
   }
 
@@ -108,7 +105,7 @@ export class Pack {
   /** This pack's idx file as it ought to be. */
   newTable(keysOf: KeysOf): Uint8Array | null {
     return rebuildIdx(
-      this.#bytes,
+      this.bytes,
       this.header,
       keysOf,
       (record) => this.isSound(record) ? this.key(record) : null,
@@ -121,7 +118,7 @@ export class Pack {
 
   /** The pack's bytes, for scans. */
   get bytes(): Uint8Array {
-    return this.#bytes;
+    return this.#bytes ??= new Uint8Array(this.mapping.buffer);
   }
 
   /**
@@ -185,17 +182,31 @@ export class Pack {
 
   /** True where a record's checksum is right, for the key that the table says it has. */
   isSound(record: number): boolean {
+    return this.#isSoundIn(this.bytes, this.offset(record), record);
+  }
+
+  #isSoundIn(bytes: Uint8Array, at: number, record: number): boolean {
     const key = this.#keysAt + record * this.#keyStride;
-    const first = this.#words[PACK_HEADER_BYTES / 4 + record * this.#recordWords];
-    return first === this.#keys[key] &&
-      isRecordSound(this.#bytes, this.header, record, this.#keys[key + 1]!);
+    const first = bytes[at]! | bytes[at + 1]! << 8 | bytes[at + 2]! << 16 |
+      bytes[at + 3]! << 24;
+    return first >>> 0 === this.#keys[key] &&
+      isRecordSound(bytes, at, this.header, this.#keys[key + 1]!);
   }
 
   /** Decodes a record after checking it; false where it is damaged. */
   read(record: number, into: Float32Array, at: number): boolean {
-    if (!this.isSound(record)) return false;
-    const { codec, dimensions } = this.header;
-    return codec.decode(this.payload(record), dimensions, into, at);
+    const { codec, dimensions, keyBytes, payloadBytes, recordBytes } = this.header;
+    let bytes = this.#bytes, begin = this.offset(record);
+    if (bytes === null) {
+      if (this.#reads++ === 0) {
+        bytes = new Uint8Array(this.mapping.window(begin, recordBytes));
+        begin = 0;
+      } else bytes = this.bytes;
+    }
+    if (!this.#isSoundIn(bytes, begin, record)) return false;
+    begin += keyBytes;
+    const payload = bytes.subarray(begin, begin + payloadBytes);
+    return codec.decode(payload, dimensions, into, at);
   }
 
   /** A record's key, a view. */
@@ -208,7 +219,7 @@ export class Pack {
   /** A record's payload, a view. */
   payload(record: number): Uint8Array {
     const at = this.offset(record) + this.header.keyBytes;
-    return this.#bytes.subarray(at, at + this.header.payloadBytes);
+    return this.bytes.subarray(at, at + this.header.payloadBytes);
   }
 
   isDeleted(record: number): boolean {
@@ -267,13 +278,8 @@ function mapChecked<H>(
   headerBytes: number,
   parse: (bytes: Uint8Array, sizeBytes: number) => H | null,
 ): { header: H; mapping: Mapping } | null {
-  let fd: number;
-  try {
-    fd = openAt(folderFd, name, O_RDONLY | O_NOFOLLOW);
-  } catch (error) {
-    if (isSysError(error, "ENOENT", "ELOOP")) return null;
-    throw error;
-  }
+  const fd = openIfThere(folderFd, name, O_RDONLY | O_NOFOLLOW, ELOOP);
+  if (fd === null) return null;
   return withFd(fd, () => {
     const { sizeBytes } = fstat(fd, name);
     const bytes = new Uint8Array(headerBytes);
@@ -290,13 +296,8 @@ function readBitmap(
   name: string,
   sizeBytes: number,
 ): Uint8Array | null {
-  let fd: number;
-  try {
-    fd = openAt(folderFd, name, O_RDONLY | O_NOFOLLOW);
-  } catch (error) {
-    if (isSysError(error, "ENOENT", "ELOOP")) return null;
-    throw error;
-  }
+  const fd = openIfThere(folderFd, name, O_RDONLY | O_NOFOLLOW, ELOOP);
+  if (fd === null) return null;
   try {
     const bitmap = new Uint8Array(sizeBytes);
     const right = fstat(fd, name).sizeBytes === sizeBytes &&

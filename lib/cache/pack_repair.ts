@@ -18,21 +18,20 @@ export type KeysOf = (start: Uint8Array) => Iterable<Uint8Array>;
 /**
  * True where a record's checksum is right.
  *
- * @param pack the whole file
+ * @param bytes the file, or a part of it
+ * @param at where the record begins in `bytes`
  * @param second the second word of the record's key; not looked at in version 1
  */
 export function isRecordSound(
-  pack: Uint8Array,
-  header: PackHeader,
-  record: number,
+  bytes: Uint8Array,
+  at: number,
+  { version, keyBytes, payloadBytes }: PackHeader,
   second: number,
 ): boolean {
-  const { version, keyBytes, payloadBytes, recordBytes } = header;
-  const at = PACK_HEADER_BYTES + record * recordBytes;
   const end = at + keyBytes + payloadBytes;
-  const stored = (pack[end]! | pack[end + 1]! << 8 | pack[end + 2]! << 16 |
-    pack[end + 3]! << 24) >>> 0;
-  return recordCrc(pack.subarray(at, end), version === 1 ? 0 : second) === stored;
+  const stored = (bytes[end]! | bytes[end + 1]! << 8 | bytes[end + 2]! << 16 |
+    bytes[end + 3]! << 24) >>> 0;
+  return recordCrc(bytes.subarray(at, end), version === 1 ? 0 : second) === stored;
 }
 
 /**
@@ -83,7 +82,7 @@ function keyOfRecord(
   if (header.version === 1) return start;
   for (const key of keysOf(start)) {
     const second = key[4]! | key[5]! << 8 | key[6]! << 16 | key[7]! << 24;
-    if (isRecordSound(pack, header, record, second >>> 0)) return key;
+    if (isRecordSound(pack, at, header, second >>> 0)) return key;
   }
   return null;
 }

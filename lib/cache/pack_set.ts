@@ -133,27 +133,23 @@ export class PackSet implements Disposable {
       return manifest.packs;
     }
     // Lost, or never written. A pack gets its table last: one without was not finished.
-    const tables = this.#numbersOf(IDX_FILE);
-    return this.#numbersOf(PACK_FILE).filter((number) => tables.includes(number));
+    const names = this.names(), tables = numbersIn(names, IDX_FILE);
+    return numbersIn(names, PACK_FILE).filter((number) => tables.includes(number));
   }
 
-  /** A number that no pack has or ever had: other processes may have an old one mapped. */
-  nextNumber(): number {
-    this.#next = Math.max(this.#next, ...this.numbersOnDisk().map((n) => n + 1));
+  /**
+   * A number that no pack has or ever had: other processes may have an old one mapped.
+   *
+   * @param taken {@link numbersIn} the folder, listed under the lock of the packs
+   */
+  nextNumber(taken: readonly number[]): number {
+    this.#next = taken.reduce((next, number) => Math.max(next, number + 1), this.#next);
     return this.#next++;
   }
 
   /** The numbers that any file in the folder has, published or not, whole or not. */
   numbersOnDisk(): number[] {
-    return this.#numbersOf(ANY_FILE);
-  }
-
-  #numbersOf(pattern: RegExp): number[] {
-    const numbers = this.names().flatMap((name) => {
-      const match = pattern.exec(name);
-      return match ? [Number(match[1])] : [];
-    });
-    return [...new Set(numbers)].sort((a, b) => a - b);
+    return numbersIn(this.names());
   }
 
   /** All packs in force, the newest first. */
@@ -337,6 +333,16 @@ export class PackSet implements Disposable {
     this.#packs = [];
     this.#rooms.clear();
   }
+}
+
+/** The numbers of the packs' files among a folder's names, each once, sorted. */
+export function numbersIn(names: readonly string[], pattern = ANY_FILE): number[] {
+  const numbers = new Set<number>();
+  for (const name of names) {
+    const match = pattern.exec(name);
+    if (match) numbers.add(Number(match[1]));
+  }
+  return [...numbers].sort((a, b) => a - b);
 }
 
 function namesOf(number: number): string[] {

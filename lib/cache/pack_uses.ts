@@ -16,7 +16,7 @@ import {
   pwriteAll,
 } from "../../ffi/files.ts";
 import { flock, LOCK_EX } from "../../ffi/flock.ts";
-import { isSysError } from "../../ffi/errno.ts";
+import { ELOOP, openIfThere } from "../../ffi/open_if_there.ts";
 
 /** The file of a pack. */
 export function usesName(number: number): string {
@@ -136,13 +136,8 @@ export class UsesBuilder {
 
 function readAll(folderFd: number, number: number, count: number): Uint32Array {
   const empty = new Uint32Array(0);
-  let fd: number;
-  try {
-    fd = openAt(folderFd, usesName(number), O_RDONLY | O_NOFOLLOW);
-  } catch (error) {
-    if (isSysError(error, "ENOENT", "ELOOP")) return empty;
-    throw error;
-  }
+  const fd = openIfThere(folderFd, usesName(number), O_RDONLY | O_NOFOLLOW, ELOOP);
+  if (fd === null) return empty;
   try {
     const entries = new Uint32Array(count * 2);
     const bytes = new Uint8Array(entries.buffer);

@@ -13,6 +13,7 @@ import {
   pwriteAll,
   RENAME_NOREPLACE,
   renameAt,
+  startWriteback,
   unlinkAt,
   writeAll,
 } from "../../ffi/files.ts";
@@ -149,6 +150,7 @@ export class PackWriter implements Disposable {
   #drain(): void {
     writeAll(this.#fd, this.#buffer.subarray(0, this.#filled));
     this.#filled = 0;
+    startWriteback(this.#fd); // while more is gathered; publishing then waits for little
   }
 
   /**

@@ -54,6 +54,7 @@ export class Store {
   readonly counts = zeroCounts();
   readonly #rooms = new Map<string, ModelRoom>();
   readonly #byIdentity = new WeakMap<ModelIdentity, ModelRoom>();
+  #last: { readonly identity: ModelIdentity; readonly room: ModelRoom } | null = null;
   readonly #accesses = new Map<string, Access & { room: ModelRoom }>();
   #flushed = zeroCounts();
   #flushing = false;
@@ -74,8 +75,14 @@ export class Store {
 
   /** The room of a model; the same for equal identities. */
   room(identity: ModelIdentity): ModelRoom {
-    const known = this.#byIdentity.get(identity);
-    if (known) return known;
+    // Nearly always the one of the last call; asking a WeakMap is a part of a hit's time.
+    if (this.#last?.identity === identity) return this.#last.room;
+    const room = this.#byIdentity.get(identity) ?? this.#newRoom(identity);
+    this.#last = { identity, room };
+    return room;
+  }
+
+  #newRoom(identity: ModelIdentity): ModelRoom {
     const name = roomName(identity);
     let room = this.#rooms.get(name);
     if (!room) {

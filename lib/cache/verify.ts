@@ -50,8 +50,8 @@ export function verify(store: Store, options: VerifyOptions = {}): VerifyReport 
   const check = new Check(store, options);
   check.run();
   if (options.repair && check.report.index.length === 0) {
-    store.removing(() => check.heal());
-    return { ...check.report, repaired: true };
+    const healed = store.removing(() => check.heal());
+    return { ...check.report, ...healed, repaired: true };
   }
   return check.report;
 }
@@ -141,8 +141,13 @@ class Check {
     return packs.refresh() && packs.places(key).length > 0;
   }
 
-  /** Looks at each finding again: with the gate closed nobody is amid storing. */
-  heal(): void {
+  /**
+   * Looks at each finding again: with the gate closed nobody is amid storing, and a table
+   * that was built anew has keys again that seemed to be missing.
+   *
+   * @returns what was dropped, and what was adopted
+   */
+  heal(): Pick<VerifyReport, "damaged" | "missing" | "orphans"> {
     const { index, loose, packs } = this.store;
     const isKey = (key: string) => KEY_HEX.test(key);
     const suspects = [...this.report.damaged, ...this.report.unfinished];
@@ -152,9 +157,11 @@ class Check {
     packs.setAside([...packs.broken()], keysOf);
     // Before any record is judged: a wrong key makes a sound record look damaged.
     packs.rebuildTables(packs.all().filter((pack) => !pack.isTableSound()), keysOf);
-    this.#dropDamagedRecords();
-    const gone = [...this.report.damaged, ...this.report.missing].filter((key) =>
-      isKey(key) && !this.store.raw(key)
+    const dropped = new Set([...looseDamaged, ...this.#dropDamagedRecords()]);
+    const gone = new Set(
+      [...this.report.damaged, ...this.report.missing].filter((key) =>
+        isKey(key) && index.has(key) && !this.store.raw(key)
+      ),
     );
     index.transaction(() => {
       index.remove(gone);
@@ -162,9 +169,16 @@ class Check {
       adopt(this.store, this.report.orphans);
     });
     loose.removeTemporaries(this.report.temporaries);
+    const { damaged, missing, orphans } = this.report;
+    return {
+      damaged: damaged.filter((key) => dropped.has(key) || gone.has(key)),
+      missing: missing.filter((key) => !isKey(key) || gone.has(key)),
+      orphans: orphans.filter((key) => this.store.raw(key) !== null),
+    };
   }
 
-  #dropDamagedRecords(): void {
+  /** Returns their keys. */
+  #dropDamagedRecords(): string[] {
     const { packs } = this.store;
     const doomed = new Map<Pack, number[]>();
     for (const pack of packs.all()) {
@@ -175,6 +189,9 @@ class Check {
       if (records.length > 0) doomed.set(pack, records);
     }
     packs.deleteRecords(doomed);
+    return [...doomed].flatMap(([pack, records]) =>
+      records.map((record) => pack.key(record).toHex())
+    );
   }
 }
 

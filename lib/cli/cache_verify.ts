@@ -84,6 +84,8 @@ function describe(report: VerifyReport): string {
     if (keys.length > SHOWN) lines.push(`  and ${keys.length - SHOWN} more`);
   };
   const done = report.repaired;
+  const packs = report.packs.map((number) => `pack-${number}`);
+  list(done ? "packs mended, or set aside" : "packs damaged, or their tables", packs);
   list(done ? "damaged, dropped" : "damaged", report.damaged);
   list(done ? "missing, dropped" : "missing", report.missing);
   list(done ? "without a row, adopted" : "without a row (harmless)", report.orphans);

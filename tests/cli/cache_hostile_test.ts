@@ -193,6 +193,27 @@ Deno.test("a truncated, a damaged and a missing .bin heal as misses", async () =
   assertEquals((await root.run(["cache", "verify"])).code, 0);
 });
 
+Deno.test("verify names a pack whose table is damaged, mends it, and says no more than that", async () => {
+  await using root = await plainRoot();
+  const texts = Array.from({ length: 20 }, (_, i) => `packed ${i}`);
+  await root.json("embed", ...texts);
+  await root.run(["cache", "compact"]);
+  const path = `${root.path}/@cache/embeddings/vectors/pack-1.idx`;
+  const bytes = await Deno.readFile(path);
+  bytes[64 + 12]! ^= 0x10; // in the middle of the first key
+  await Deno.writeFile(path, bytes);
+  const found = await root.run(["cache", "verify"]);
+  assertEquals(found.code, 3);
+  assertIncludes(found.stdout, "packs damaged, or their tables: 1\n  pack-1");
+  const mended = await root.run(["cache", "verify", "--repair"]);
+  assertEquals(mended.code, 0);
+  assertEquals(
+    mended.stdout,
+    "20 vectors checked\npacks mended, or set aside: 1\n  pack-1\n",
+  );
+  assertEquals((await root.json("embed", ...texts)).stats.hits, 20);
+});
+
 Deno.test("two processes writing the same thousand texts agree", async () => {
   await using root = await plainRoot();
   const stdin = lines(1000, "shared by two");
