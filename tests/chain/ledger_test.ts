@@ -1,7 +1,7 @@
 import { Layout } from "../../lib/base/layout.ts";
 import { InputError, LockedError, OpError } from "../../lib/base/errors.ts";
 import { acquireLock } from "../../lib/base/lock.ts";
-import { JOURNAL_TURN_BLOCKS } from "../../lib/chain/journal.ts";
+import { JOURNAL_FOUND_BLOCKS, JOURNAL_TURN_BLOCKS } from "../../lib/chain/journal.ts";
 import { Ledger } from "../../lib/chain/ledger.ts";
 import { ChainReader } from "../../lib/chain/reader.ts";
 import { verifyChain } from "../../lib/chain/verify.ts";
@@ -62,6 +62,31 @@ Deno.test("the journal turns over, and what another ledger appends is seen", asy
   assertEquals([report.ok, report.blocks], [true, last.header.number + 1]);
   using reader = new ChainReader(layout.timing);
   assertTrue(reader.head.frontier.size > JOURNAL_TURN_BLOCKS);
+});
+
+Deno.test("a long journal is turned over by whoever opens it, a short one is not", async () => {
+  // All but the last turn, as a version wrote it that let every journal grow to 4096.
+  const { layout, scratch } = await chainOf(JOURNAL_TURN_BLOCKS - 2);
+  await using _ = scratch;
+  const journalled = () => {
+    using reader = new ChainReader(layout.timing);
+    return reader.journal!.entries.length;
+  };
+  const appendAnew = async () => {
+    using ledger = new Ledger(layout);
+    await ledger.append(content(1));
+  };
+  assertEquals(journalled(), JOURNAL_TURN_BLOCKS - 1);
+  await appendAnew();
+  assertEquals(journalled(), 0);
+  for (let n = 1; n <= JOURNAL_FOUND_BLOCKS; n++) {
+    await appendAnew();
+    assertEquals(journalled(), n);
+  }
+  await appendAnew();
+  assertEquals(journalled(), 0);
+  const { ok, blocks } = await verifyChain(layout.timing);
+  assertEquals([ok, blocks], [true, JOURNAL_TURN_BLOCKS + JOURNAL_FOUND_BLOCKS + 1]);
 });
 
 Deno.test("content that is no JSON or too long is refused and leaves no trace", async () => {
