@@ -53,7 +53,7 @@ import {
   readJournalTail,
 } from "./journal.ts";
 import { Frontier } from "./merkle.ts";
-import { restoreFromJournal, setAside, setAsideTail } from "./recovery.ts";
+import { lacksFiles, restoreFromJournal, setAside, setAsideTail } from "./recovery.ts";
 
 /** Most blocks and bytes of one group: others wait for the lock too. */
 const GROUP_BLOCKS = 512;
@@ -260,7 +260,7 @@ export class Ledger implements Disposable {
   #wantsRepair(journal: JournalContent): boolean {
     return journal.damaged.length > 0 || journal.cutShort !== null ||
       journal.goodBytes !== journal.totalBytes ||
-      journal.place !== placeOf(this.files.folder);
+      journal.place !== placeOf(this.files.folder) || lacksFiles(this.files, journal);
   }
 
   #advance(leaf: Uint8Array, hash: string): void {
@@ -319,7 +319,7 @@ export class Ledger implements Disposable {
       this.#journalBytes += lines.length;
       this.#journalBlocks += blocks.length;
     } catch (error) {
-      this.#undo(first, made + 1);
+      this.#undo(first, made);
       throw error;
     }
   }

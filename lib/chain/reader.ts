@@ -52,13 +52,18 @@ export class ChainReader implements Disposable {
   }
 
   #bytes(number: number): Uint8Array {
-    const bytes = number < this.size ? this.files.readBlock(number) : null;
+    const inside = number >= 0 && number < this.size;
+    const bytes = inside ? this.files.readBlock(number) : null;
     if (bytes) return bytes;
-    if (number < this.size) throw missing(number);
+    if (inside) throw missing(number);
     const range = this.size === 0 ? "is empty" : `ends with block ${this.size - 1}`;
-    throw new OpError("no_such_block", `No block ${number}: the chain ${range}`, {
-      hint: "op-dbus chain list shows what there is",
-    });
+    throw new OpError(
+      "no_such_block",
+      `No block ${Math.max(0, number)}: the chain ${range}`,
+      {
+        hint: "op-dbus chain list shows what there is",
+      },
+    );
   }
 
   /**

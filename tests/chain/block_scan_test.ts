@@ -1,4 +1,11 @@
-import { encodeBlock, parseBlock, prepare, withoutData } from "../../lib/chain/block.ts";
+import {
+  blockText,
+  decodeBlock,
+  encodeBlock,
+  parseBlock,
+  prepare,
+  withoutData,
+} from "../../lib/chain/block.ts";
 import { soundBlock } from "../../lib/chain/block_scan.ts";
 import { assertEquals } from "../support/assert.ts";
 import { content } from "./support.ts";
@@ -55,5 +62,13 @@ Deno.test("nothing is found sound that is not: every byte put, in every place", 
       assertEquals(found === leaf.toHex(), false, `byte ${at} as ${value}`);
     }
     bent[at] = bytes[at]!;
+  }
+});
+
+Deno.test("the text that is embedded is well formed, wherever it was cut", () => {
+  for (const before of ["", "x"]) {
+    const { bytes } = blockOf({ data: { text: before + "\u{1f600}".repeat(5000) } });
+    const text = blockText(decodeBlock(bytes));
+    assertEquals([text.length, text.isWellFormed()], [4096, true]);
   }
 });

@@ -100,6 +100,21 @@ Deno.test("content that is no JSON or too long is refused and leaves no trace", 
   assertEquals((await ledger.append(content(2))).header.number, 2);
 });
 
+Deno.test("block files that a copy of the disk lacks come back from the journal", async () => {
+  const { layout, scratch } = await chainOf(5);
+  await using _ = scratch;
+  await Deno.remove(`${layout.timing}/blocks/2.json`);
+  await Deno.truncate(`${layout.timing}/blocks/4.json`);
+  const notices: string[] = [];
+  using ledger = new Ledger(layout, { onNotice: (notice) => notices.push(notice) });
+  await ledger.append(content(6));
+  const { faults, blocks } = await verifyChain(layout.timing);
+  assertEquals([faults, blocks], [[], 7], notices.join("\n"));
+  assertTrue(
+    notices.some((notice) => notice === "block 2 was restored from the journal"),
+  );
+});
+
 Deno.test("a chain that another process holds is refused after the wait", async () => {
   const { layout, scratch } = await chainOf(1);
   await using _ = scratch;
