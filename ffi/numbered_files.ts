@@ -25,8 +25,8 @@ import {
 } from "./numbered_batch.ts";
 import { ReadingWorker } from "./numbered_worker.ts";
 
-/** Reading takes about as long as hashing what was read. */
-const WORKERS = 2;
+/** Reading takes about as long as checking what was read; both want a CPU of their own. */
+const WORKERS = Math.min(2, Math.max(1, navigator.hardwareConcurrency - 1));
 /** From this many files on, a worker's start (some 30 ms) is worth it. */
 const WORKER_FILES = 8192;
 

@@ -254,7 +254,9 @@ export function fromHex(text: string): Uint8Array {
 export function blockText(block: Block): string {
   const { category, action, what, who } = block.header;
   const details = block.data ? canonicalJson(block.data) : "";
-  return `${category} ${action} ${what} by ${who} ${details}`.slice(0, SEARCH_TEXT_LIMIT);
+  const text = `${category} ${action} ${what} by ${who} ${details}`;
+  // The cut may leave half of a surrogate pair, which no embedder takes.
+  return text.slice(0, SEARCH_TEXT_LIMIT).toWellFormed();
 }
 
 /** Characters of a block that searches see. */

@@ -5,7 +5,9 @@
  */
 import { SysError } from "../../ffi/errno.ts";
 import { OpError } from "../base/errors.ts";
+import { digestOf } from "../base/sha256.ts";
 import { type BlockHeader, NO_PREVIOUS, parseBlock, withoutData } from "./block.ts";
+import { soundBlock } from "./block_scan.ts";
 import type { JournalEntry } from "./journal.ts";
 import { emptyRoot, Frontier } from "./merkle.ts";
 
@@ -67,6 +69,12 @@ export class BlockFold {
   }
 
   #block(number: number, bytes: Uint8Array): void {
+    const sound = soundBlock(bytes, number, this.last);
+    if (sound !== null) {
+      this.frontier.append(digestOf(sound));
+      this.last = sound;
+      return;
+    }
     const { header, leaf, dataBytes } = parseBlock(bytes);
     if (header.number !== number) {
       this.fault(number, `its file holds block ${header.number}`);

@@ -32,7 +32,8 @@ function write(value: unknown, depth: number): string {
     case "object":
       if (value === null) return "null";
       if (Array.isArray(value)) {
-        return `[${value.map((item) => write(item, depth + 1)).join(",")}]`;
+        // Array.from, because map leaves out the holes of a sparse array.
+        return `[${Array.from(value, (item) => write(item, depth + 1)).join(",")}]`;
       }
       return object(value, depth);
     default:

@@ -14,6 +14,7 @@ import {
   O_WRONLY,
   open,
   openAt,
+  unlinkAt,
   withFd,
 } from "../../ffi/files.ts";
 import { statAt } from "../../ffi/stat.ts";
@@ -137,13 +138,16 @@ export class ChainFiles implements Disposable {
     );
   }
 
-  /** Creates a block's file; EEXIST where one is there. Not synced. */
+  /** Creates a block's file, whole or not at all; EEXIST where one is. Not synced. */
   createBlock(number: number, bytes: Uint8Array): void {
     const flags = O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW;
-    withFd(
-      openAt(this.#folderFd(), `${number}.json`, flags, 0o644),
-      (fd) => pwriteUncached(fd, bytes, 0, this.support),
-    );
+    const fd = openAt(this.#folderFd(), `${number}.json`, flags, 0o644);
+    try {
+      withFd(fd, () => pwriteUncached(fd, bytes, 0, this.support));
+    } catch (error) {
+      unlinkAt(this.#folderFd(), `${number}.json`);
+      throw error;
+    }
   }
 
   blockPath(number: number): string {

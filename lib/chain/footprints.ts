@@ -39,8 +39,10 @@ const HEADER_BYTES = 48, RECORD_HEADER_BYTES = 8;
 const DIMENSIONS_LIMIT = 16_384;
 /** Blocks whose texts are embedded in one call. */
 const EMBED_BATCH = 64;
-/** Records that are compared between two looks at the event loop. */
-const COMPARE_BATCH = 2048;
+/** Records that are read and compared at once: few enough to stay in the CPU's cache. */
+const COMPARE_BATCH = 128;
+/** Batches between two looks at the event loop. */
+const BATCHES_PER_TURN = 16;
 
 /** Turns texts into vectors: the embedding cache, as the chain sees it. */
 export interface Footprinter {
@@ -235,7 +237,7 @@ export class Footprints implements Disposable {
     const ranked: { number: number; score: number }[] = [];
     const count = Math.min(this.count, size);
     for (let first = 0; first < count; first += COMPARE_BATCH) {
-      await pause(signal);
+      if (first % (BATCHES_PER_TURN * COMPARE_BATCH) === 0) await pause(signal);
       const records = Math.min(COMPARE_BATCH, count - first);
       const wanted = buffer.subarray(0, records * this.#recordBytes);
       preadUncached(

@@ -18,6 +18,11 @@ import type { ChainFiles } from "./files.ts";
 /** The journal turns over once it holds this much; a group may go past it. */
 export const JOURNAL_TURN_BYTES = 4 * 1024 * 1024;
 export const JOURNAL_TURN_BLOCKS = 4096;
+/**
+ * A process that finds so many blocks there turns it over after its own: a command that
+ * notes one change reads the whole journal first, which a process that stays does once.
+ */
+export const JOURNAL_FOUND_BLOCKS = 64;
 /** A longer journal is none of ours. */
 const JOURNAL_LIMIT_BYTES = 64 * 1024 * 1024;
 const MAGIC = "op-dbus-journal 1";

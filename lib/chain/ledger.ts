@@ -43,6 +43,7 @@ import { lockChain } from "./chain_lock.ts";
 import { emptyHead, readHead, writeHead } from "./head.ts";
 import { hostKey } from "./host_key.ts";
 import {
+  JOURNAL_FOUND_BLOCKS,
   JOURNAL_TURN_BLOCKS,
   JOURNAL_TURN_BYTES,
   type JournalContent,
@@ -52,7 +53,7 @@ import {
   readJournalTail,
 } from "./journal.ts";
 import { Frontier } from "./merkle.ts";
-import { restoreFromJournal, setAside, setAsideTail } from "./recovery.ts";
+import { lacksFiles, restoreFromJournal, setAside, setAsideTail } from "./recovery.ts";
 
 /** Most blocks and bytes of one group: others wait for the lock too. */
 const GROUP_BLOCKS = 512;
@@ -92,6 +93,8 @@ export class Ledger implements Disposable {
   #journalFd = -1;
   #journalBytes = 0;
   #journalBlocks = 0;
+  /** Of {@link #journalBlocks}, those that were there when it was opened. */
+  #foundBlocks = 0;
   #frontier = new Frontier();
   #last = NO_PREVIOUS;
 
@@ -241,7 +244,7 @@ export class Ledger implements Disposable {
     } else {
       this.#journalFd = open(this.files.journal, O_RDWR | O_NOFOLLOW);
       this.#journalBytes = journal.totalBytes;
-      this.#journalBlocks = journal.entries.length;
+      this.#journalBlocks = this.#foundBlocks = journal.entries.length;
     }
   }
 
@@ -257,7 +260,7 @@ export class Ledger implements Disposable {
   #wantsRepair(journal: JournalContent): boolean {
     return journal.damaged.length > 0 || journal.cutShort !== null ||
       journal.goodBytes !== journal.totalBytes ||
-      journal.place !== placeOf(this.files.folder);
+      journal.place !== placeOf(this.files.folder) || lacksFiles(this.files, journal);
   }
 
   #advance(leaf: Uint8Array, hash: string): void {
@@ -316,7 +319,7 @@ export class Ledger implements Disposable {
       this.#journalBytes += lines.length;
       this.#journalBlocks += blocks.length;
     } catch (error) {
-      this.#undo(first, made + 1);
+      this.#undo(first, made);
       throw error;
     }
   }
@@ -351,7 +354,8 @@ export class Ledger implements Disposable {
     try {
       this.#options.onAppended?.(blocks);
       const full = this.#journalBytes >= JOURNAL_TURN_BYTES ||
-        this.#journalBlocks >= JOURNAL_TURN_BLOCKS;
+        this.#journalBlocks >= JOURNAL_TURN_BLOCKS ||
+        this.#foundBlocks >= JOURNAL_FOUND_BLOCKS;
       if (full) this.#turn();
     } catch (error) {
       notice(asOpError(error, "Cannot tidy up after an append").message);
@@ -385,7 +389,7 @@ export class Ledger implements Disposable {
     writeDurably(this.files.journal, header);
     this.#journalFd = open(this.files.journal, O_RDWR | O_NOFOLLOW);
     this.#journalBytes = header.length;
-    this.#journalBlocks = 0;
+    this.#journalBlocks = this.#foundBlocks = 0;
   }
 
   #closeJournal(): void {

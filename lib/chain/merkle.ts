@@ -4,7 +4,7 @@
  * Source: RFC 6962 section 2.1 (hashes and trees), RFC 9162 sections 2.1.3.2 and 2.1.4.2
  * (how a client checks the proofs).
  */
-import { sha256 } from "../base/sha256.ts";
+import { hexOf, sha256 } from "../base/sha256.ts";
 
 export { sha256 };
 
@@ -18,10 +18,19 @@ const input = new Uint8Array(64 * 1024);
 
 /** Hash of a leaf: SHA-256(0x00 || entry). */
 export function leafHash(entry: Uint8Array): Uint8Array {
+  return sha256(leafInput(entry));
+}
+
+/** {@link leafHash} in lowercase hex. */
+export function leafHex(entry: Uint8Array): string {
+  return hexOf(leafInput(entry));
+}
+
+function leafInput(entry: Uint8Array): Uint8Array {
   const into = entry.length < input.length ? input : new Uint8Array(entry.length + 1);
   into[0] = LEAF;
   into.set(entry, 1);
-  return sha256(into.subarray(0, entry.length + 1));
+  return into.subarray(0, entry.length + 1);
 }
 
 /** Hash of two subtrees: SHA-256(0x01 || left || right). */

@@ -2,6 +2,7 @@
  * Reading the chain without its lock: what is acknowledged when the reader is made. Reads
  * leave the page cache as they found it.
  */
+import { setImmediate } from "node:timers";
 import type { FileBatch } from "../../ffi/numbered_files.ts";
 import { OpError } from "../base/errors.ts";
 import { type Block, decodeBlock, type RawBlock } from "./block.ts";
@@ -51,13 +52,18 @@ export class ChainReader implements Disposable {
   }
 
   #bytes(number: number): Uint8Array {
-    const bytes = number < this.size ? this.files.readBlock(number) : null;
+    const inside = number >= 0 && number < this.size;
+    const bytes = inside ? this.files.readBlock(number) : null;
     if (bytes) return bytes;
-    if (number < this.size) throw missing(number);
+    if (inside) throw missing(number);
     const range = this.size === 0 ? "is empty" : `ends with block ${this.size - 1}`;
-    throw new OpError("no_such_block", `No block ${number}: the chain ${range}`, {
-      hint: "op-dbus chain list shows what there is",
-    });
+    throw new OpError(
+      "no_such_block",
+      `No block ${Math.max(0, number)}: the chain ${range}`,
+      {
+        hint: "op-dbus chain list shows what there is",
+      },
+    );
   }
 
   /**
@@ -114,6 +120,7 @@ function missing(number: number): OpError {
 
 /** Lets timers and signals have their turn. */
 export async function pause(signal?: AbortSignal): Promise<void> {
-  await new Promise((resolve) => setTimeout(resolve, 0));
+  // A timer of 0 ms would wait for 1.
+  await new Promise((resolve) => setImmediate(resolve));
   signal?.throwIfAborted();
 }

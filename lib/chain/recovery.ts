@@ -35,16 +35,15 @@ function tornPath(files: ChainFiles, name: string): string {
  * so nobody was told that they are safe.
  */
 export function setAside(files: ChainFiles, size: number, notice: Notice): void {
-  for (let number = size; exists(files.blockPath(number)); number++) {
-    if (number - size > LEFT_BLOCKS_LIMIT) {
-      throw new OpError(
-        "chain_damaged",
-        `Cannot append: blocks from ${size} are unknown`,
-        {
-          hint: "op-dbus chain recover rebuilds the head from the blocks",
-        },
-      );
-    }
+  let end = size;
+  while (exists(files.blockPath(end))) {
+    if (end++ - size < LEFT_BLOCKS_LIMIT) continue;
+    // Before any is moved: recover wants them where they are.
+    throw new OpError("chain_damaged", `Cannot append: blocks from ${size} are unknown`, {
+      hint: "op-dbus chain recover rebuilds the head from the blocks",
+    });
+  }
+  for (let number = size; number < end; number++) {
     const to = tornPath(files, `${number}.json`);
     rename(files.blockPath(number), to, RENAME_NOREPLACE);
     notice(
@@ -77,6 +76,17 @@ export function setAsideTail(
 }
 
 /**
+ * True when a block of the journal has no file of its length. A copy of the disk may be
+ * mounted under the device number of the disk itself: the journal's place tells nothing.
+ */
+export function lacksFiles(files: ChainFiles, journal: JournalContent): boolean {
+  return journal.entries.some(({ number, bytes }) => {
+    const size = sizeOf(files.blockPath(number));
+    return size !== bytes.length && size !== withoutData(bytes).length;
+  });
+}
+
+/**
  * Writes block files again that the journal has and the disk has not, as after a power
  * cut. A file with other bytes is set aside, never overwritten.
  */
@@ -103,11 +113,15 @@ function same(a: Uint8Array, b: Uint8Array): boolean {
 }
 
 function exists(path: string): boolean {
+  return sizeOf(path) !== null;
+}
+
+/** Null where there is no such file. */
+function sizeOf(path: string): number | null {
   try {
-    statAt(AT_FDCWD, path);
-    return true;
+    return statAt(AT_FDCWD, path).sizeBytes;
   } catch (error) {
-    if (isSysError(error, "ENOENT")) return false;
+    if (isSysError(error, "ENOENT")) return null;
     throw error;
   }
 }

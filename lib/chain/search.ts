@@ -1,8 +1,9 @@
 /** Finding blocks: filters and plain text. */
 import { InputError, OpError } from "../base/errors.ts";
 import { type Block, blockText, decodeBlock, parseBlock } from "./block.ts";
-import type { ChainReader } from "./reader.ts";
+import { type ChainReader, pause } from "./reader.ts";
 
+const BLOCKS_PER_TURN = 512;
 const decoder = new TextDecoder();
 
 /** Which blocks; what is left out does not matter. */
@@ -41,16 +42,16 @@ function contains(text: string, piece: string): boolean {
  *
  * @param limit how many at most
  */
-export function listBlocks(
+export async function listBlocks(
   reader: ChainReader,
   filter: BlockFilter,
   limit: number,
   signal?: AbortSignal,
-): Block[] {
+): Promise<Block[]> {
   const found: Block[] = [];
   const [first, last] = range(reader, filter);
   for (let number = last; number >= first && found.length < limit; number--) {
-    signal?.throwIfAborted();
+    if (number % BLOCKS_PER_TURN === 0) await pause(signal);
     const block = reader.read(number);
     if (matches(block, filter)) found.push(block);
   }

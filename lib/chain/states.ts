@@ -15,6 +15,8 @@ import type { ChainReader } from "./reader.ts";
 
 /** Longest state that is kept. */
 const STATE_LIMIT_BYTES = 16 * 1024 * 1024;
+/** A state may hold what is for the administrator only. */
+const MODE = 0o600;
 const PLUGIN_NAME = /^[a-z0-9][a-z0-9-]{0,63}$/;
 const encoder = new TextEncoder();
 
@@ -59,14 +61,13 @@ export function keepState(layout: Layout, state: DesiredState): string {
   const bytes = encodeState(state);
   const hash = sha256(bytes).toHex();
   files.ensureFolders();
-  if (!readIfThere(files.object(hash))) writeDurably(files.object(hash), bytes);
+  if (!readIfThere(files.object(hash))) writeDurably(files.object(hash), bytes, MODE);
   return hash;
 }
 
 /**
  * Makes a kept state the current one: `current.json` and one file per plugin. After its
- * block is appended. A crash in between leaves the former state; {@link settleCurrent}
- * catches up.
+ * block is appended. Under the lock of the state: the last to append is the last here.
  */
 export function publishState(layout: Layout, state: DesiredState): void {
   const files = new StateFiles(layout.state);
@@ -75,7 +76,7 @@ export function publishState(layout: Layout, state: DesiredState): void {
   for (const [name, value] of Object.entries(state.plugins)) {
     const text = canonicalJson({ version: 1, plugins: { [name]: value } }) + "\n";
     if (readIfThere(`${files.plugins}/${name}.json`) === text) continue;
-    writeAtomically(`${files.plugins}/${name}.json`, encoder.encode(text));
+    writeAtomically(`${files.plugins}/${name}.json`, encoder.encode(text), MODE);
   }
   for (const entry of listFolder(files.plugins)) {
     const name = /^(.+)\.json$/.exec(new TextDecoder().decode(entry.name))?.[1];
@@ -84,20 +85,7 @@ export function publishState(layout: Layout, state: DesiredState): void {
     }
   }
   fsyncFolder(files.plugins);
-  writeDurably(files.current, bytes); // last: it says which state the others belong to
-}
-
-/**
- * Brings `current.json` up to the last block that names a state, as after a crash.
- * @returns true when it was behind
- */
-export function settleCurrent(layout: Layout, reader: ChainReader): boolean {
-  const found = stateAt(layout, reader, reader.size - 1);
-  if (!found) return false;
-  const files = new StateFiles(layout.state);
-  if (readIfThere(files.current) === canonicalJson(found.state) + "\n") return false;
-  publishState(layout, found.state);
-  return true;
+  writeDurably(files.current, bytes, MODE); // last: it says which state the others belong to
 }
 
 /** A state of the past. */

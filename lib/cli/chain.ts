@@ -12,7 +12,7 @@ import type { Context } from "./context.ts";
 import { argument, countFlag, textFlag, toggle } from "./flags.ts";
 import { FILTER_FLAGS, type FilterFlags, filterOf } from "./chain_filter.ts";
 import { openChain, openFootprinter } from "./open_chain.ts";
-import { table } from "./table.ts";
+import { table, visible } from "./table.ts";
 
 const DEFAULT_LISTED = 20, DEFAULT_FOUND = 10;
 /** Shortest beginning of a hash that is looked up. */
@@ -50,7 +50,7 @@ const list = command<FilterFlags & { count?: number }>({
     const reader = await openChain(context);
     const limit = count ?? DEFAULT_LISTED;
     const filter = await filterOf(flags);
-    const blocks = listBlocks(reader, filter, limit, context.signal);
+    const blocks = await listBlocks(reader, filter, limit, context.signal);
     context.out.result(
       { size: reader.size, blocks: blocks.map(blockJson) },
       () => blocks.length === 0 ? "No blocks" : rows(blocks),
@@ -77,7 +77,7 @@ const show = command<object, [string]>({
       const details = data === null
         ? "data       dropped by chain compact"
         : `data       ${JSON.stringify(data, null, 2)}`;
-      return [...lines, details].join("\n");
+      return [...lines, ...details.split("\n")].map(visible).join("\n");
     });
   },
 });

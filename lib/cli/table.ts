@@ -31,7 +31,7 @@ function width(text: string): number {
 }
 
 /** Control characters (but our own colours) made visible: cells hold outside data. */
-function visible(text: string): string {
+export function visible(text: string): string {
   return text.replace(
     CONTROL_BUT_COLOUR,
     (c) => "\\x" + c.charCodeAt(0).toString(16).padStart(2, "0"),

@@ -55,6 +55,8 @@ Deno.test("what JSON cannot hold is refused, not dropped", () => {
     () => 1,
     new Date(0),
     new Map(),
+    new Array(2),
+    Array.from({ length: 3 }, (_, i) => i).filter(Number).concat(new Array(1)),
   ];
   for (const one of [...bad, { a: undefined }, ["\ud800"], { "\udfff": 1 }, cycle]) {
     assertThrows(() => canonicalJson(one), InputError, /canonical JSON/);

@@ -117,17 +117,17 @@ Deno.test("plain search, filters and ranges", async () => {
   const words = await searchText(reader, "PORT 80", 10);
   assertEquals(words.map(({ block, score }) => [block.header.number, score])[0], [1, 1]);
   assertEquals(await searchText(reader, "  ", 10), []);
-  const numbers = (filter: object, limit = 10) =>
-    listBlocks(reader, filter, limit).map(({ header }) => header.number);
-  assertEquals(numbers({}), [0, 1, 2, 3, 4]);
-  assertEquals(numbers({}, 2), [3, 4]);
-  assertEquals(numbers({ what: "LXC" }), [2]);
-  assertEquals(numbers({ who: "alice", action: "prune" }), [3]);
-  assertEquals(numbers({ since: new Date(Date.now() + 60_000) }), []);
-  assertEquals(numbers(parseRange("1..2")), [1, 2]);
-  assertEquals(numbers(parseRange("3..")), [3, 4]);
-  assertEquals(numbers(parseRange("..1")), [0, 1]);
-  assertEquals(numbers(parseRange("2")), [2]);
+  const numbers = async (filter: object, limit = 10) =>
+    (await listBlocks(reader, filter, limit)).map(({ header }) => header.number);
+  assertEquals(await numbers({}), [0, 1, 2, 3, 4]);
+  assertEquals(await numbers({}, 2), [3, 4]);
+  assertEquals(await numbers({ what: "LXC" }), [2]);
+  assertEquals(await numbers({ who: "alice", action: "prune" }), [3]);
+  assertEquals(await numbers({ since: new Date(Date.now() + 60_000) }), []);
+  assertEquals(await numbers(parseRange("1..2")), [1, 2]);
+  assertEquals(await numbers(parseRange("3..")), [3, 4]);
+  assertEquals(await numbers(parseRange("..1")), [0, 1]);
+  assertEquals(await numbers(parseRange("2")), [2]);
   for (const bad of ["", "..", "a", "1-2", "-1", "1...2"]) {
     assertThrows(() => parseRange(bad), InputError);
   }

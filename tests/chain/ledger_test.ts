@@ -1,7 +1,7 @@
 import { Layout } from "../../lib/base/layout.ts";
 import { InputError, LockedError, OpError } from "../../lib/base/errors.ts";
 import { acquireLock } from "../../lib/base/lock.ts";
-import { JOURNAL_TURN_BLOCKS } from "../../lib/chain/journal.ts";
+import { JOURNAL_FOUND_BLOCKS, JOURNAL_TURN_BLOCKS } from "../../lib/chain/journal.ts";
 import { Ledger } from "../../lib/chain/ledger.ts";
 import { ChainReader } from "../../lib/chain/reader.ts";
 import { verifyChain } from "../../lib/chain/verify.ts";
@@ -64,6 +64,31 @@ Deno.test("the journal turns over, and what another ledger appends is seen", asy
   assertTrue(reader.head.frontier.size > JOURNAL_TURN_BLOCKS);
 });
 
+Deno.test("a long journal is turned over by whoever opens it, a short one is not", async () => {
+  // All but the last turn, as a version wrote it that let every journal grow to 4096.
+  const { layout, scratch } = await chainOf(JOURNAL_TURN_BLOCKS - 2);
+  await using _ = scratch;
+  const journalled = () => {
+    using reader = new ChainReader(layout.timing);
+    return reader.journal!.entries.length;
+  };
+  const appendAnew = async () => {
+    using ledger = new Ledger(layout);
+    await ledger.append(content(1));
+  };
+  assertEquals(journalled(), JOURNAL_TURN_BLOCKS - 1);
+  await appendAnew();
+  assertEquals(journalled(), 0);
+  for (let n = 1; n <= JOURNAL_FOUND_BLOCKS; n++) {
+    await appendAnew();
+    assertEquals(journalled(), n);
+  }
+  await appendAnew();
+  assertEquals(journalled(), 0);
+  const { ok, blocks } = await verifyChain(layout.timing);
+  assertEquals([ok, blocks], [true, JOURNAL_TURN_BLOCKS + JOURNAL_FOUND_BLOCKS + 1]);
+});
+
 Deno.test("content that is no JSON or too long is refused and leaves no trace", async () => {
   const { layout, scratch } = await chainOf(1);
   await using _ = scratch;
@@ -73,6 +98,21 @@ Deno.test("content that is no JSON or too long is refused and leaves no trace", 
     await assertRejects(async () => void await ledger.append(one), InputError);
   }
   assertEquals((await ledger.append(content(2))).header.number, 2);
+});
+
+Deno.test("block files that a copy of the disk lacks come back from the journal", async () => {
+  const { layout, scratch } = await chainOf(5);
+  await using _ = scratch;
+  await Deno.remove(`${layout.timing}/blocks/2.json`);
+  await Deno.truncate(`${layout.timing}/blocks/4.json`);
+  const notices: string[] = [];
+  using ledger = new Ledger(layout, { onNotice: (notice) => notices.push(notice) });
+  await ledger.append(content(6));
+  const { faults, blocks } = await verifyChain(layout.timing);
+  assertEquals([faults, blocks], [[], 7], notices.join("\n"));
+  assertTrue(
+    notices.some((notice) => notice === "block 2 was restored from the journal"),
+  );
 });
 
 Deno.test("a chain that another process holds is refused after the wait", async () => {

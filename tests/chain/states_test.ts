@@ -9,7 +9,7 @@ import { proveConsistency, proveInclusion } from "../../lib/chain/proofs.ts";
 import { ChainReader } from "../../lib/chain/reader.ts";
 import { recoverChain } from "../../lib/chain/recover.ts";
 import { ChainRecorder } from "../../lib/chain/recorder.ts";
-import { settleCurrent, stateAt } from "../../lib/chain/states.ts";
+import { stateAt } from "../../lib/chain/states.ts";
 import { verifyChain } from "../../lib/chain/verify.ts";
 import {
   assertEquals,
@@ -50,13 +50,10 @@ Deno.test("the state of any block can be had again, and the current one is a fil
   );
   assertEquals(plugins, ["firewalld.json"]);
 
-  // A crash between block and current.json: the next look settles it.
-  await Deno.writeTextFile(`${layout.state}/current.json`, "{}");
-  assertTrue(settleCurrent(layout, reader));
-  assertTrue(!settleCurrent(layout, reader));
-  assertEquals(read("current.json"), state(443));
-
   const { hash } = stateAt(layout, reader, 1)!;
+  for (const name of ["current.json", "plugins/firewalld.json", `objects/${hash}.json`]) {
+    assertEquals(Deno.statSync(`${layout.state}/${name}`).mode! & 0o777, 0o600, name);
+  }
   await Deno.writeTextFile(`${layout.state}/objects/${hash}.json`, "{}");
   assertThrows(() => stateAt(layout, reader, 1), OpError, /it is damaged/);
   const bad = { version: 1 as const, plugins: { "../x": {} } };
@@ -132,6 +129,26 @@ Deno.test("an export is the blocks, byte for byte", async () => {
     Deno.readTextFileSync(`${layout.timing}/blocks/${n}.json`)
   );
   assertEquals(lines, files);
+});
+
+Deno.test("too many unknown blocks are left where recover finds them", async () => {
+  const { layout, scratch } = await chainOf(3);
+  await using _ = scratch;
+  const files = ["head.json", "journal"].map((name) => `${layout.timing}/${name}`);
+  await (async () => {
+    using ledger = new Ledger(layout);
+    await ledger.checkpoint();
+    const before = files.map((path) => Deno.readTextFileSync(path));
+    await Promise.all(Array.from({ length: 1100 }, (_, n) => ledger.append(content(n))));
+    await ledger.checkpoint();
+    files.forEach((path, at) => Deno.writeTextFileSync(path, before[at]!));
+  })();
+  using ledger = new Ledger(layout);
+  await assertRejects(() => ledger.append(content(1)), OpError, /are unknown/);
+  assertEquals([...Deno.readDirSync(`${layout.timing}/torn`)], []);
+  await recoverChain(layout);
+  assertEquals((await ledger.append(content(1))).header.number, 1104);
+  assertEquals((await verifyChain(layout.timing)).faults, []);
 });
 
 Deno.test("a chain without head or journal is rebuilt from its blocks, if they are whole", async () => {

@@ -66,6 +66,19 @@ Deno.test("chain verify exits 3 on damage, and a checkpoint shows a rewritten ch
   assertIncludes(cut.stdout, "block 3: it is gone");
 });
 
+Deno.test("no control character of a block reaches a terminal", async () => {
+  await using root = await plainRoot();
+  using recorder = new ChainRecorder(new Layout(root.path), { who: "a\x9bb\rc" });
+  const data = { text: "d\x9be\x7ff\x1b]g" };
+  await recorder.record({ category: "a", action: "b", subject: "x\ry", data });
+  for (const command of ["show latest", "list", "search b"]) {
+    const { code, stdout } = await root.run(["chain", ...command.split(" ")]);
+    assertEquals([code, /(?!\n)\p{Cc}/u.test(stdout)], [0, false], command);
+  }
+  const { stdout } = await root.run(["chain", "show", "latest"]);
+  assertIncludes(stdout, "a\\x9bb\\x0dc");
+});
+
 Deno.test("chain export streams lines, prove and compact keep their word", async () => {
   await using root = await recordedRoot();
   const all = await root.run(["chain", "export"]);
@@ -113,5 +126,7 @@ Deno.test("an empty chain is listed, verified and searched without complaint", a
   assertEquals((await root.json("chain", "list")).size, 0);
   assertEquals((await root.json("chain", "verify", "--full")).blocks, 0);
   assertEquals((await root.json("chain", "search", "x", "--semantic")).matches, []);
-  assertEquals((await root.run(["chain", "show", "latest"])).code, 1);
+  const latest = await root.run(["chain", "show", "latest"]);
+  assertEquals(latest.code, 1);
+  assertIncludes(latest.stderr, "No block 0: the chain is empty");
 });
