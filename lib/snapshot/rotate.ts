@@ -8,7 +8,7 @@ import { subvolumeLingers } from "../../ffi/btrfs_search.ts";
 import { isSysError } from "../../ffi/errno.ts";
 import { close } from "../../ffi/files.ts";
 import { statfs } from "../../ffi/stat.ts";
-import { asOpError, InterruptedError } from "../base/errors.ts";
+import { asOpError, InterruptedError, OpError } from "../base/errors.ts";
 import type { LockOptions } from "../base/lock.ts";
 import type { Recorder } from "../base/recorder.ts";
 import { nearestExisting } from "../base/root.ts";
@@ -60,9 +60,10 @@ export async function rotate(
   policy: Policy,
   options: RotateOptions = {},
 ): Promise<Rotated> {
-  const nowMs = options.nowMs ?? Date.now();
-  if (options.dryRun) return dryRun(target, policy, nowMs, true);
+  const now = () => options.nowMs ?? Date.now();
+  if (options.dryRun) return dryRun(target, policy, now(), true);
   using _lock = await lockTarget(target, options);
+  const nowMs = now(); // not before: another run may have made a newer one meanwhile
   const notes = discardStale(target);
   const created = await createUnlocked(target, { ...options, nowMs });
   const pruned = await pruneUnlocked(target, policy, { ...options, nowMs });
@@ -79,11 +80,11 @@ export async function prune(
   policy: Policy,
   options: RotateOptions = {},
 ): Promise<Rotated> {
-  const nowMs = options.nowMs ?? Date.now();
-  if (options.dryRun) return dryRun(target, policy, nowMs, false);
+  const now = () => options.nowMs ?? Date.now();
+  if (options.dryRun) return dryRun(target, policy, now(), false);
   using _lock = await lockTarget(target, options);
   const notes = discardStale(target);
-  const pruned = await pruneUnlocked(target, policy, { ...options, nowMs });
+  const pruned = await pruneUnlocked(target, policy, options);
   return { ...pruned, notes: [...notes, ...pruned.notes] };
 }
 
@@ -130,12 +131,12 @@ export function clockOf(found: readonly Found[], nowMs: number): string | null {
 export async function pruneUnlocked(
   target: Target,
   policy: Policy,
-  options: RotateOptions & { readonly nowMs: number },
+  options: RotateOptions = {},
 ): Promise<Rotated> {
-  const found = listFound(target), { nowMs } = options;
+  const found = listFound(target), nowMs = options.nowMs ?? Date.now();
   const decisions = decide(found.map(asCandidate), policy, nowMs, clockOf(found, nowMs));
   const byName = new Map(found.map((one) => [one.name, one]));
-  const deleted: string[] = [], notes = warnings(decisions);
+  const deleted: string[] = [], notes = warnings(decisions), busy = new Set<string>();
   const remove = async (name: string, why: string) => {
     if (options.signal?.aborted) {
       throw new InterruptedError(
@@ -144,7 +145,11 @@ export async function pruneUnlocked(
       );
     }
     const one = byName.get(name)!;
-    deleteFound(target.folder, one);
+    if (!deleteUnlessInUse(target.folder, one)) {
+      busy.add(name);
+      notes.push(`${name} is kept for now: ${IN_USE.detail}`);
+      return;
+    }
     deleted.push(name);
     await options.recorder?.record({
       category: "snapshot",
@@ -152,7 +157,6 @@ export async function pruneUnlocked(
       subject: name,
       data: { target: target.name, uuid: one.info.uuid, why },
     });
-    return one;
   };
   for (const { name, action, reasons } of decisions) {
     if (action === "delete") await remove(name, reasons[0]!.detail);
@@ -162,13 +166,36 @@ export async function pruneUnlocked(
     for (const { name } of spareable(decisions, policy)) {
       if (!spaceShortage(target.folder, policy)) break;
       const why = `only ${formatSize(short)} free, under free_space_min`;
-      await waitForSpace(target.folder, (await remove(name, why)).info.id);
+      await remove(name, why);
+      if (busy.has(name)) continue;
+      await waitForSpace(target.folder, byName.get(name)!.info.id);
       notes.push(`${name} deleted although the policy keeps it: ${why}`);
     }
     const still = spaceShortage(target.folder, policy);
     if (still) notes.push(stillShort(still, policy));
   }
-  return { target: target.name, created: null, decisions, deleted, notes };
+  return {
+    target: target.name,
+    created: null,
+    decisions: decisions.map((one) =>
+      busy.has(one.name) ? { ...one, action: "keep", reasons: [IN_USE] } : one
+    ),
+    deleted,
+    notes,
+  };
+}
+
+const IN_USE = { rule: "in_use", detail: "it is being sent" } as const;
+
+/** False where it has to stay for now: a long send must not make every rotation fail. */
+function deleteUnlessInUse(folder: string, found: Found): boolean {
+  try {
+    deleteFound(folder, found);
+    return true;
+  } catch (error) {
+    if (error instanceof OpError && error.code === IN_USE.rule) return false;
+    throw error;
+  }
 }
 
 function stillShort(freeBytes: number, policy: Policy): string {
