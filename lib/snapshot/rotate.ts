@@ -22,6 +22,7 @@ import {
 } from "./create.ts";
 import { type Candidate, decide, type Decision, spareable } from "./decide.ts";
 import { type Found, listFound } from "./found.ts";
+import { LateRecorder } from "./late_recorder.ts";
 import { snapshotName } from "./name.ts";
 import type { Policy } from "./policy.ts";
 import { deleteFound } from "./remove.ts";
@@ -137,6 +138,7 @@ export async function pruneUnlocked(
   const decisions = decide(found.map(asCandidate), policy, nowMs, clockOf(found, nowMs));
   const byName = new Map(found.map((one) => [one.name, one]));
   const deleted: string[] = [], notes = warnings(decisions), busy = new Set<string>();
+  const recorder = new LateRecorder(options.recorder);
   const remove = async (name: string, why: string) => {
     if (options.signal?.aborted) {
       throw new InterruptedError(
@@ -151,7 +153,7 @@ export async function pruneUnlocked(
       return;
     }
     deleted.push(name);
-    await options.recorder?.record({
+    await recorder.record({
       category: "snapshot",
       action: "prune",
       subject: name,
@@ -173,6 +175,10 @@ export async function pruneUnlocked(
     }
     const still = spaceShortage(target.folder, policy);
     if (still) notes.push(stillShort(still, policy));
+  }
+  if (recorder.due > 0) {
+    await waitForSpace(target.folder, byName.get(deleted.at(-1)!)!.info.id);
+    await recorder.flush();
   }
   return {
     target: target.name,

@@ -200,6 +200,34 @@ platformTest("what is pruned is recorded; an aborted run keeps the rest", async 
   assertEquals(names(cache), before.slice(1));
 });
 
+platformTest("a note that finds no room is made when there is some", async () => {
+  await using root = await testRoot();
+  const cache = root.target("cache"), before = await history(cache, 4);
+  const noted: string[] = [];
+  let full = true;
+  const recorder = {
+    record({ subject }: RecordedAction) {
+      // As on a full disk: there is room when the last one is gone.
+      if (full) full = names(cache).length > 1;
+      if (full) throw new OpError("no_space", "Cannot append to the chain: disk full");
+      noted.push(subject);
+      return Promise.resolve();
+    },
+  };
+  const options = { nowMs: NOW, recorder };
+  const { deleted } = await prune(cache, parsePolicy("keep_last=1"), options);
+  assertEquals(deleted, before.slice(0, 3));
+  assertEquals(noted, deleted);
+  const never = { record: () => Promise.reject(new OpError("no_space", "disk full")) };
+  await history(cache, 2);
+  await assertRejects(
+    () => prune(cache, parsePolicy("keep_last=1"), { nowMs: NOW, recorder: never }),
+    OpError,
+    /disk full/,
+  );
+  assertEquals(names(cache).length, 1);
+});
+
 platformTest(
   "disk full: the old snapshots stay whole, also when the create fails",
   async () => {
