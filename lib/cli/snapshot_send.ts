@@ -54,8 +54,9 @@ export const send = command<SendFlags, [string]>({
   description:
     "As differences to the newest snapshot that both sides have, else in full. " +
     "Over ssh the other side is op-dbus or plain btrfs receive; what that received is " +
-    "read back in full to compare it, unless --skip-verify. A file whose name ends " +
-    "in .zst is compressed; an interrupted one is continued.",
+    "read back in full to compare it, unless --skip-verify. A new file is one whose " +
+    "name ends in .btrfs, .stream or .zst (compressed); an interrupted one is " +
+    "continued. Any other new place is a folder.",
   examples: [
     "op-dbus snapshot send cache@2025-01-15-10:00 --to /mnt/backup",
     "op-dbus snapshot send cache@2025-01-15-10:00 --to ssh://root@nas/srv/backup",
@@ -89,6 +90,11 @@ export const send = command<SendFlags, [string]>({
     const kinds = flags.to.map((one) => ({ one, file: isFilePlace(one) }));
     if (flags.to.length === 1 && kinds[0]!.file) {
       return await sendFile(context, target, found, flags, place!);
+    }
+    if (flags.parent !== undefined) {
+      throw new InputError("usage", "Cannot choose the parent for a folder or a host", {
+        hint: "it is the newest snapshot that both sides have; --full for none",
+      });
     }
     const file = kinds.find((kind) => kind.file);
     if (file) {

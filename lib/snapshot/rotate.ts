@@ -33,6 +33,8 @@ import type { Target } from "./target.ts";
 export interface RotateOptions extends CreateOptions, LockOptions {
   /** Changes nothing; the decisions are as they would be. */
   readonly dryRun?: boolean;
+  /** Deletes nothing but these, for that is what somebody agreed to. */
+  readonly agreed?: ReadonlySet<string>;
   /** Takes note of what was deleted. */
   readonly recorder?: Recorder;
 }
@@ -46,6 +48,8 @@ export interface Rotated {
   readonly decisions: readonly Decision[];
   /** Names that were deleted (would be, on a dry run). */
   readonly deleted: readonly string[];
+  /** On a dry run: what would go beyond them while space is short, oldest first. */
+  readonly whileShort?: readonly string[];
   /** What is worth knowing, one line each. */
   readonly notes: readonly string[];
 }
@@ -99,12 +103,22 @@ function dryRun(target: Target, policy: Policy, nowMs: number, create: boolean):
   const decisions = decide(candidates, policy, nowMs, clockOf(found, nowMs));
   const deleted = decisions.filter(({ action }) => action === "delete")
     .map(({ name }) => name);
+  const notes = warnings(decisions), short = spaceShortage(target.folder, policy);
+  const whileShort = short ? spareable(decisions, policy).map(({ name }) => name) : [];
+  if (short) {
+    const more = whileShort.length > 0 ? whileShort.join(", ") : "nothing";
+    notes.push(
+      `only ${formatSize(short)} free, under free_space_min: as long as that is so, ` +
+        `${more} would go too`,
+    );
+  }
   return {
     target: target.name,
     created: null,
     decisions,
     deleted,
-    notes: warnings(decisions),
+    whileShort,
+    notes,
   };
 }
 
@@ -139,6 +153,7 @@ export async function pruneUnlocked(
   const byName = new Map(found.map((one) => [one.name, one]));
   const deleted: string[] = [], notes = warnings(decisions), busy = new Set<string>();
   const recorder = new LateRecorder(options.recorder);
+  const mayGo = (name: string) => options.agreed?.has(name) ?? true;
   const remove = async (name: string, why: string) => {
     if (options.signal?.aborted) {
       throw new InterruptedError(
@@ -161,12 +176,13 @@ export async function pruneUnlocked(
     });
   };
   for (const { name, action, reasons } of decisions) {
-    if (action === "delete") await remove(name, reasons[0]!.detail);
+    if (action === "delete" && mayGo(name)) await remove(name, reasons[0]!.detail);
   }
   const short = spaceShortage(target.folder, policy);
   if (short) {
     for (const { name } of spareable(decisions, policy)) {
       if (!spaceShortage(target.folder, policy)) break;
+      if (!mayGo(name)) continue;
       const why = `only ${formatSize(short)} free, under free_space_min`;
       await remove(name, why);
       if (busy.has(name)) continue;

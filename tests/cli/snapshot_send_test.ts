@@ -95,6 +95,8 @@ platformTest("what cannot be sent is not passed over in silence", async () => {
   assertEquals(other.code, 2);
   assertIncludes(other.stderr, "it is no snapshot of this target");
   assertEquals((await root.run([...send, `${disk.path}/f.btrfs`])).code, 0);
+  const parent = [...send, `${disk.path}/in`, "--parent", foreign];
+  assertIncludes((await root.run(parent)).stderr, "Cannot choose the parent");
   const two = await root.run([...send, "-", "--to", `${disk.path}/in`]);
   assertEquals(two.code, 2);
   assertIncludes(two.stderr, "Cannot send to - and to others at once");

@@ -165,11 +165,27 @@ platformTest(
     assertEquals(notes.length, deleted.length);
     assertIncludes(notes[0]!, "deleted although the policy keeps it: only");
     const all = parsePolicy("keep_last=100,keep_min=2,free_space_min=100G");
+    const dry = await prune(state, all, { nowMs: NOW, dryRun: true });
+    assertEquals([dry.deleted, dry.whileShort], [[], names(state).slice(0, -2)]);
+    assertIncludes(dry.notes.at(-1)!, /under free_space_min: .* would go too/);
     const second = await prune(state, all, { nowMs: NOW });
     assertEquals(names(state).length, 2);
     assertIncludes(second.notes.at(-1)!, "nothing more may be deleted");
   },
 );
+
+platformTest("nothing goes that nobody agreed to, whatever came since", async () => {
+  await using root = await testRoot();
+  const cache = root.target("cache"), policy = parsePolicy("keep_last=2");
+  const before = await history(cache, 4);
+  const { deleted } = await prune(cache, policy, { nowMs: NOW, dryRun: true });
+  await createSnapshot(cache, { nowMs: NOW }); // while the question is open
+  const agreed = new Set(deleted);
+  const done = await prune(cache, policy, { nowMs: NOW, agreed });
+  assertEquals(done.deleted, before.slice(0, 2));
+  const short = parsePolicy("keep_last=9,free_space_min=100G");
+  assertEquals((await prune(cache, short, { nowMs: NOW, agreed })).deleted, []);
+});
 
 platformTest("what is pruned is recorded; an aborted run keeps the rest", async () => {
   await using root = await testRoot();
