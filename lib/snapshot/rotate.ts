@@ -23,7 +23,7 @@ import {
 import { type Candidate, decide, type Decision, spareable } from "./decide.ts";
 import { type Found, listFound } from "./found.ts";
 import { LateRecorder } from "./late_recorder.ts";
-import { snapshotName } from "./name.ts";
+import { namesFor } from "./name.ts";
 import type { Policy } from "./policy.ts";
 import { deleteFound } from "./remove.ts";
 import { discardStale } from "./stale.ts";
@@ -96,9 +96,8 @@ export async function prune(
 function dryRun(target: Target, policy: Policy, nowMs: number, create: boolean): Rotated {
   const found = listFound(target), candidates = found.map(asCandidate);
   if (create) {
-    const taken = new Set(found.map(({ name }) => name));
-    const name = freeName(target.prefix, nowMs, taken);
-    candidates.push({ name, timeMs: nowMs, holds: [], problem: null });
+    const [name] = namesFor(target.prefix, nowMs, found.map(({ name }) => name));
+    candidates.push({ name: name!, timeMs: nowMs, holds: [], problem: null });
   }
   const decisions = decide(candidates, policy, nowMs, clockOf(found, nowMs));
   const deleted = decisions.filter(({ action }) => action === "delete")
@@ -120,15 +119,6 @@ function dryRun(target: Target, policy: Policy, nowMs: number, create: boolean):
     whileShort,
     notes,
   };
-}
-
-/** The name that {@link createUnlocked} would take: two rotations may share a second. */
-function freeName(prefix: string, timeMs: number, taken: ReadonlySet<string>): string {
-  for (const precision of ["minute", "second"] as const) {
-    const name = snapshotName(prefix, timeMs, precision);
-    if (!taken.has(name)) return name;
-  }
-  return snapshotName(prefix, timeMs, "millisecond");
 }
 
 /** A found snapshot as the rules see it. */

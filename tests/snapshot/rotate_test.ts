@@ -47,6 +47,16 @@ platformTest(
   },
 );
 
+platformTest("the newest content never gets an older time's name", async () => {
+  await using root = await testRoot();
+  const cache = root.target("cache"), policy = parsePolicy("keep_last=1");
+  for (const afterMs of [0, 10_000, 20_000, 30_000]) {
+    // The name of the minute is free again in the third: the second deleted its owner.
+    const { created } = await rotate(cache, policy, { nowMs: NOW + afterMs - 60_000 });
+    assertEquals(names(cache), [created!.name]);
+  }
+});
+
 platformTest("a dry run says the same and changes nothing", async () => {
   await using root = await testRoot();
   const cache = root.target("cache"), policy = parsePolicy("keep_last=3,keep_daily=2");
