@@ -1,11 +1,12 @@
 /** Progress bars: on a terminal only, and only for what takes over a second. */
+import { formatSize } from "../base/units.ts";
 import type { Output } from "./output.ts";
 
 /** The part of cli-progress 3 that is used here; the package has no types of its own. */
 interface SingleBar {
-  start(total: number, value: number): void;
+  start(total: number, value: number, payload: { rate: string }): void;
   setTotal(total: number): void;
-  update(value: number): void;
+  update(value: number, payload?: { rate: string }): void;
   stop(): void;
 }
 
@@ -23,7 +24,7 @@ const APPEARS_AFTER_MS = 1000;
  *
  * @param label what is going on, e.g. `Embedding`
  * @param total units in all; 0 when unknown
- * @param unit name of one unit, plural, e.g. `texts`
+ * @param unit name of one unit, plural, e.g. `texts`; `bytes` are shown as sizes
  */
 export function progressBar(
   out: Output,
@@ -36,6 +37,12 @@ export function progressBar(
   }
   let bar: SingleBar | undefined;
   let done = 0, all = total, stopped = false;
+  const began = performance.now();
+  const rate = () => {
+    const perSecond = done / Math.max(0.001, (performance.now() - began) / 1000);
+    const amount = unit === "bytes" ? formatSize(perSecond) : `${Math.round(perSecond)}`;
+    return { rate: `${amount}/s` };
+  };
   // cli-progress is loaded only when a bar is due: most commands end before.
   const timer = setTimeout(async () => {
     const [{ default: { SingleBar } }, { default: process }] = await Promise.all([
@@ -43,21 +50,21 @@ export function progressBar(
       import("node:process"),
     ]);
     if (stopped) return;
-    const rest = all > 0 ? "{percentage}% | {value}/{total}" : "{value}";
     const made: SingleBar = new SingleBar({
-      format: `${label} ${all > 0 ? "{bar} " : ""}${rest} ${unit} | {eta_formatted} left`,
+      format: formatOf(label, all, unit),
+      ...(unit === "bytes" && { formatValue: sizes }),
       stream: process.stderr,
       clearOnComplete: true,
       hideCursor: true,
     });
-    made.start(all, done);
+    made.start(all, done, rate());
     bar = made;
   }, APPEARS_AFTER_MS);
   return {
     update(now, newTotal) {
       done = now;
       if (newTotal !== undefined && newTotal !== all) bar?.setTotal(all = newTotal);
-      bar?.update(done);
+      bar?.update(done, rate());
     },
     stop() {
       stopped = true;
@@ -65,4 +72,17 @@ export function progressBar(
       bar?.stop();
     },
   };
+}
+
+function formatOf(label: string, total: number, unit: string): string {
+  const shown = unit === "bytes" ? "" : ` ${unit}`;
+  const rest = total > 0
+    ? `{bar} {percentage}% | {value}/{total}${shown} | {rate} | {eta_formatted} left`
+    : `{value}${shown} | {rate}`;
+  return `${label} ${rest}`;
+}
+
+/** cli-progress asks for each number that it prints what it should look like. */
+function sizes(value: number, _options: unknown, type: string): string {
+  return type === "value" || type === "total" ? formatSize(value) : String(value);
 }

@@ -63,7 +63,12 @@ export function lazyRecorder(context: Context): Recorder {
   return {
     async record(action) {
       open ??= import("./open_chain.ts").then((m) => m.openRecorder(context));
-      await (await open).record(action);
+      try {
+        await (await open).record(action);
+      } catch (error) {
+        open = undefined; // the next note, or this one again, opens it afresh
+        throw error;
+      }
     },
   };
 }

@@ -129,7 +129,7 @@ async function replicateTo(
   using progress = sendProgress(context);
   const done: Replicated[] = [];
   for (const target of await findTargets(context, chosen)) {
-    const replicas = await openReplicas(context, place.to, place.command);
+    const replicas = await openReplicas(context, place.to, place.command, target);
     const rules = place.remotePolicy;
     const options: ReplicateOptions = {
       ...lockOptions(context, flags.wait),
@@ -148,7 +148,7 @@ async function replicateTo(
           : parsePolicy(rules),
       }),
       recorder: lazyRecorder(context),
-      progress: progress.tell,
+      ...progress.option,
     };
     try {
       done.push(await replicate(target, replicas, options));

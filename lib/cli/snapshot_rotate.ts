@@ -98,17 +98,27 @@ export const prune = command<PruneFlags & { yes?: boolean }, string[]>({
         recorder: lazyRecorder(context),
       };
       if (flags.dryRun) return await prune(target, policy, { ...options, dryRun: true });
-      const { deleted } = await prune(target, policy, { ...options, dryRun: true });
-      if (deleted.length > 0) {
-        const what = `${deleted.length} snapshots of ${target.name}: ${
-          deleted.join(", ")
-        }`;
-        await confirm(context, `Delete ${what}`, flags.yes ?? false);
+      const dry = await prune(target, policy, { ...options, dryRun: true });
+      const agreed = new Set([...dry.deleted, ...dry.whileShort ?? []]);
+      if (agreed.size > 0) {
+        await confirm(context, question(target, dry), flags.yes ?? false);
       }
-      return await prune(target, policy, options);
+      return await prune(target, policy, { ...options, agreed });
     });
   },
 });
+
+function question({ name }: Target, { deleted, whileShort = [] }: Rotated): string {
+  const parts = [
+    ...(deleted.length > 0
+      ? [`${deleted.length} snapshots of ${name}: ${deleted.join(", ")}`]
+      : []),
+    ...(whileShort.length > 0
+      ? [`while space is short, of ${name}: ${whileShort.join(", ")}`]
+      : []),
+  ];
+  return `Delete ${parts.join("; and ")}`;
+}
 
 type Work = (target: Target, policy: Policy) => Promise<Rotated>;
 

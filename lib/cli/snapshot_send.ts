@@ -1,5 +1,5 @@
 /** op-dbus snapshot send, receive */
-import { InputError } from "../base/errors.ts";
+import { asOpError, InputError, OpError } from "../base/errors.ts";
 import { formatSize } from "../base/units.ts";
 import type { Found } from "../snapshot/found.ts";
 import type { Replicated } from "../snapshot/replicate.ts";
@@ -54,8 +54,9 @@ export const send = command<SendFlags, [string]>({
   description:
     "As differences to the newest snapshot that both sides have, else in full. " +
     "Over ssh the other side is op-dbus or plain btrfs receive; what that received is " +
-    "read back in full to compare it, unless --skip-verify. A file whose name ends " +
-    "in .zst is compressed; an interrupted one is continued.",
+    "read back in full to compare it, unless --skip-verify. A new file is one whose " +
+    "name ends in .btrfs, .stream or .zst (compressed); an interrupted one is " +
+    "continued. Any other new place is a folder.",
   examples: [
     "op-dbus snapshot send cache@2025-01-15-10:00 --to /mnt/backup",
     "op-dbus snapshot send cache@2025-01-15-10:00 --to ssh://root@nas/srv/backup",
@@ -90,13 +91,19 @@ export const send = command<SendFlags, [string]>({
     if (flags.to.length === 1 && kinds[0]!.file) {
       return await sendFile(context, target, found, flags, place!);
     }
+    if (flags.parent !== undefined) {
+      throw new InputError("usage", "Cannot choose the parent for a folder or a host", {
+        hint: "it is the newest snapshot that both sides have; --full for none",
+      });
+    }
     const file = kinds.find((kind) => kind.file);
     if (file) {
       throw new InputError("usage", `Cannot send to ${file.one} and to others at once`, {
-        hint: "send to a file by itself; folders and hosts go together",
+        hint: "send to a file, or to standard output, by itself; folders and hosts go " +
+          "together",
       });
     }
-    const replicas = await openReplicas(context, flags.to, flags.remoteCommand);
+    const replicas = await openReplicas(context, flags.to, flags.remoteCommand, target);
     const { replicate } = await import("../snapshot/replicate.ts");
     using progress = sendProgress(context);
     const done = await replicate(target, replicas, {
@@ -106,7 +113,7 @@ export const send = command<SendFlags, [string]>({
       full: flags.full ?? false,
       verify: !flags.skipVerify,
       ...(flags.limit !== undefined && { limit: flags.limit }),
-      progress: progress.tell,
+      ...progress.option,
     });
     reportReplicated(context, [done]);
   },
@@ -115,15 +122,20 @@ export const send = command<SendFlags, [string]>({
 /** A progress bar that follows one snapshot after the other. */
 export function sendProgress(context: Context) {
   let bar: Progress | null = null, current = "";
+  const tell = (name: string, bytes: number, estimate: number) => {
+    if (name !== current) {
+      bar?.stop();
+      bar = progressBar(context.out, `Sending ${name}`, estimate, "bytes");
+      current = name;
+    }
+    bar?.update(bytes, Math.max(bytes, estimate));
+  };
+  const shown = context.out.options.progress;
   return {
-    tell(name: string, bytes: number, estimate: number) {
-      if (name !== current) {
-        bar?.stop();
-        bar = progressBar(context.out, `Sending ${name}`, estimate, "bytes");
-        current = name;
-      }
-      bar?.update(bytes, Math.max(bytes, estimate));
-    },
+    shown,
+    tell,
+    /** For who makes an estimate only where somebody will see it. */
+    option: shown ? { progress: tell } : {},
     [Symbol.dispose]() {
       bar?.stop();
     },
@@ -132,6 +144,7 @@ export function sendProgress(context: Context) {
 
 /** A place that is a file: no host, no folder. */
 function isFilePlace(place: string): boolean {
+  if (place === "-") return true;
   if (place.startsWith("ssh://") || place.endsWith("/")) return false;
   try {
     return !Deno.statSync(place).isDirectory;
@@ -145,28 +158,50 @@ function absolute(path: string): string {
   return path.startsWith("/") ? path : `${Deno.cwd()}/${path}`;
 }
 
-/** The receiving sides behind some places. */
+/**
+ * The receiving sides behind some places. One that is away (a host that is down, a disk
+ * that is not mounted) fails when it is asked for something, by itself.
+ *
+ * @throws {InputError} `bad_url`
+ */
 export async function openReplicas(
   context: Context,
   places: readonly string[],
   remoteCommand: string | undefined,
+  { path: source }: Target,
 ): Promise<Replica[]> {
+  const { awayReplica } = await import("../snapshot/replica.ts");
   const command = remoteCommand?.split(/\s+/).filter(Boolean);
   const config = context.config.get("snapshot.ssh_config");
   return await Promise.all(places.map(async (given) => {
     const place = given.replace(/\/+$/, "") || "/";
-    if (!place.startsWith("ssh://")) {
-      const { folderReplica } = await import("../snapshot/replica_folder.ts");
-      return folderReplica(absolute(place));
+    try {
+      if (!place.startsWith("ssh://")) {
+        const { folderReplica, wouldBeBeside } = await import(
+          "../snapshot/replica_folder.ts"
+        );
+        const folder = absolute(place), replica = folderReplica(folder);
+        if (wouldBeBeside(folder, source)) context.out.warn(beside(folder));
+        return replica;
+      }
+      const { sshReplica } = await import("../snapshot/replica_ssh.ts");
+      return await sshReplica(place, {
+        ...(command && { command }),
+        ...(command?.at(-1)?.endsWith("btrfs") && { remote: "btrfs" as const }),
+        ...(config !== "" && { program: ["ssh", "-F", config] }),
+        signal: context.signal,
+      });
+    } catch (error) {
+      if (!(error instanceof OpError) || error.code === "bad_url") throw error;
+      if (context.signal.aborted) throw error;
+      return awayReplica(place, error);
     }
-    const { sshReplica } = await import("../snapshot/replica_ssh.ts");
-    return await sshReplica(place, {
-      ...(command && { command }),
-      ...(command?.at(-1)?.endsWith("btrfs") && { remote: "btrfs" as const }),
-      ...(config !== "" && { program: ["ssh", "-F", config] }),
-      signal: context.signal,
-    });
   }));
+}
+
+function beside(folder: string): string {
+  return `${folder} is made on the file system that it is to be a copy of: ` +
+    "is the disk for it mounted?";
 }
 
 /** Prints what replications did; fails with the first error of any side. */
@@ -228,14 +263,34 @@ async function sendToStdout(
   }
   const { sendChunks, sendToFd } = await import("../stream/send.ts");
   const { paced } = await import("../snapshot/pace.ts");
-  const parent = await parentPath(target, flags);
-  const options = { ...(parent !== undefined && { parent }), signal: context.signal };
-  if (!flags.limit) return await sendToFd(found.path, 1, options);
-  const chunks = sendChunks(found.path, options);
-  for await (
-    const chunk of paced(chunks, { limit: flags.limit, signal: context.signal })
-  ) {
-    context.out.bytes(chunk);
+  const { estimateSend } = await import("../snapshot/diff.ts");
+  const parent = await parentPath(target, flags), { signal } = context;
+  const options = { ...(parent !== undefined && { parent }), signal };
+  using progress = sendProgress(context);
+  // Straight from the kernel, where nobody wants to see it pass.
+  if (!flags.limit && !progress.shown) return await sendToFd(found.path, 1, options);
+  const estimate = progress.shown
+    ? await estimateSend(found.path, parent ?? null, signal)
+    : 0;
+  const chunks = paced(sendChunks(found.path, options), {
+    ...(flags.limit !== undefined && { limit: flags.limit }),
+    signal,
+    progress: (bytes) => progress.tell(found.name, bytes, estimate),
+  });
+  for await (const chunk of chunks) await writeWhole(chunk, found);
+}
+
+/**
+ * Writes to standard output, off the main thread: a slow reader stops no bar, no Ctrl-C.
+ * A reader that leaves is an error here: what it has is no whole stream.
+ */
+async function writeWhole(chunk: Uint8Array, { path }: Found): Promise<void> {
+  try {
+    for (let done = 0; done < chunk.length;) {
+      done += await Deno.stdout.write(chunk.subarray(done));
+    }
+  } catch (error) {
+    throw asOpError(error, `Cannot send ${path} to standard output`);
   }
 }
 
@@ -251,10 +306,10 @@ async function sendFile(
   const { sendToFile } = await import("../snapshot/send_file.ts");
   const { estimateSend } = await import("../snapshot/diff.ts");
   const parent = await parentPath(target, flags);
-  const estimate = context.out.options.progress
+  using progress = sendProgress(context);
+  const estimate = progress.shown
     ? await estimateSend(found.path, parent ?? null, context.signal)
     : 0;
-  using progress = sendProgress(context);
   const done = await sendToFile(found.path, absolute(place), {
     ...(parent !== undefined && { parent }),
     ...(place.endsWith(".zst") && { zstdLevel: FILE_ZSTD_LEVEL }),

@@ -56,11 +56,10 @@ export const installTimer = command<TimerFlags, string[]>({
       command: [
         ...executable(flags.exe),
         ...["--root", context.layout.root],
-        ...(context.flags.config === undefined ? [] : ["--config", context.flags.config]),
+        ...configFlag(context.flags.config),
         ...["snapshot", verb, "--quiet", ...targets],
       ],
-      name: `op-dbus-snapshot${targets.length > 0 ? `-${targets.join("-")}` : ""}`
-        .replaceAll(".", "_"),
+      name: timerName(flags.replicate ?? false, targets),
       about: `op-dbus: ${verb} snapshots${
         targets.length > 0 ? ` of ${targets.join(", ")}` : ""
       }`,
@@ -89,6 +88,19 @@ export const installTimer = command<TimerFlags, string[]>({
     );
   },
 });
+
+/** One for each thing to do: a timer that replicates does not replace one that rotates. */
+function timerName(replicate: boolean, targets: readonly string[]): string {
+  const what = replicate ? "replicate" : "snapshot";
+  return ["op-dbus", what, ...targets].join("-").replaceAll(".", "_");
+}
+
+/** The configuration of this run: a timer has neither its folder nor its environment. */
+function configFlag(given: string | undefined): string[] {
+  const file = given ?? Deno.env.get("OPDBUS_CONFIG") ?? "";
+  if (file === "") return [];
+  return ["--config", file.startsWith("/") ? file : `${Deno.cwd()}/${file}`];
+}
 
 /** The command that a timer runs. */
 function executable(given: string | undefined): string[] {

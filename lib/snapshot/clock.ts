@@ -6,8 +6,10 @@ import { formatAge } from "../base/units.ts";
 
 /** The newest snapshot may be this much ahead: NTP steps, names cut to the minute. */
 const BEHIND_TOLERANCE_MS = 2 * 60_000;
-/** A gap as long as this may be a clock that jumped ahead, or a host that was off. */
+/** A gap as long as this may be a clock that jumped ahead, or a host that was off... */
 const GAP_MS = 30 * 86_400_000;
+/** ...unless it is about as long as the gap before it: a host that runs once a month. */
+const USUAL = 2;
 /** So nothing is deleted for this long after it: time for somebody to set the clock. */
 const GRACE_MS = 86_400_000;
 
@@ -26,7 +28,8 @@ export function clockProblem(otimesMs: readonly number[], nowMs: number): string
   times.push(nowMs);
   for (let i = times.length - 1; i > 0; i--) {
     const gapMs = times[i]! - times[i - 1]!;
-    if (gapMs < GAP_MS) continue;
+    const before = i > 1 ? times[i - 1]! - times[i - 2]! : 0;
+    if (gapMs < GAP_MS || gapMs < USUAL * before) continue;
     if (nowMs - times[i]! >= GRACE_MS) return null;
     return `the clock may have jumped: ${formatAge(gapMs)} without a snapshot`;
   }

@@ -17,7 +17,7 @@ import { asOpError, OpError } from "../base/errors.ts";
 import { acquireLock, type LockOptions } from "../base/lock.ts";
 import { makeFolders } from "../base/root.ts";
 import { recordLineage } from "./lineage.ts";
-import { snapshotName } from "./name.ts";
+import { namesFor } from "./name.ts";
 import { quiesce } from "./quiesce.ts";
 import type { Target } from "./target.ts";
 
@@ -148,8 +148,7 @@ function refuseNested(sourceFd: number, doing: string): void {
 }
 
 /**
- * Makes a read-only snapshot under the first free name: to the minute, the second, the
- * millisecond.
+ * Makes a read-only snapshot under the first name that {@link namesFor} gives.
  *
  * @throws {SysError} EEXIST when even the last is taken
  */
@@ -159,18 +158,17 @@ export function snapshotNamed(
   prefix: string,
   timeMs: number,
 ): string {
-  for (const precision of ["minute", "second"] as const) {
-    const name = snapshotName(prefix, timeMs, precision);
+  const taken = listFd(folderFd).map(({ name }) => new TextDecoder().decode(name));
+  const names = namesFor(prefix, timeMs, taken);
+  for (const name of names) {
     try {
       snapshotIoctl(sourceFd, folderFd, name, true);
       return name;
     } catch (error) {
-      if (!isSysError(error, "EEXIST")) throw error;
+      if (!isSysError(error, "EEXIST") || name === names.at(-1)) throw error;
     }
   }
-  const name = snapshotName(prefix, timeMs, "millisecond");
-  snapshotIoctl(sourceFd, folderFd, name, true);
-  return name;
+  throw new RangeError("no name"); // namesFor gives one
 }
 
 /**

@@ -37,7 +37,7 @@ export interface Candidate {
 
 /** Why one is kept or deleted. */
 export interface Reason {
-  /** `keep_daily`, `hold`, `future`, `not_ours`, `clock`; `none` for a delete. */
+  /** `keep_daily`, `hold`, `future`, `not_ours`, `clock`, `in_use`; `none` for a delete. */
   readonly rule: string;
   readonly detail: string;
 }

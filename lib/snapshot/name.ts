@@ -42,3 +42,31 @@ export function snapshotTime(prefix: string, name: string): number | null {
   const precision = match[7] ? "millisecond" : match[6] ? "second" : "minute";
   return snapshotName(prefix, timeMs, precision) === name ? timeMs : null;
 }
+
+const PRECISIONS = ["minute", "second", "millisecond"] as const;
+
+/**
+ * The names that a new snapshot may have, shortest first: free ones, and none that tells an
+ * older time than the newest one before it. Else the minute's name, once its owner is
+ * deleted, would go to newer content, which policies would take for the oldest.
+ *
+ * @param taken the names that are there, of whatever kind
+ * @returns at least one, to the millisecond
+ */
+export function namesFor(
+  prefix: string,
+  timeMs: number,
+  taken: Iterable<string>,
+): string[] {
+  const there = new Set(taken);
+  let newestMs = -Infinity;
+  for (const name of there) {
+    const atMs = snapshotTime(prefix, name);
+    if (atMs !== null && atMs <= timeMs) newestMs = Math.max(newestMs, atMs);
+  }
+  const names = PRECISIONS.map((precision) => snapshotName(prefix, timeMs, precision));
+  const fit = names.filter((name) =>
+    !there.has(name) && snapshotTime(prefix, name)! >= newestMs
+  );
+  return fit.length > 0 ? fit : names.slice(-1);
+}

@@ -65,8 +65,13 @@ export function listReceived(folder: string): Found[] {
   return listFound({ path: "", folder, prefix: null }, true);
 }
 
+/**
+ * Only what can be such a leftover: a name that op-dbus gives, writable, never received.
+ * A subvolume of somebody's is not it, nor a copy that was made writable afterwards.
+ */
 function dropLeftover(folder: string, name: string): void {
   const left = listReceived(folder).find((one) => one.name === name);
-  if (!left || left.info.readOnly || left.info.receivedUuid !== null) return;
+  if (!left || left.timeMs === null || left.info.readOnly) return;
+  if (left.info.receivedUuid !== null || left.info.rtransid !== 0n) return;
   withFd(openFolder(folder), (fd) => deleteSubvolume(fd, name));
 }

@@ -29,8 +29,8 @@ export function findSnapshot(target: Target, name: string): Found {
  * Deletes a snapshot that a person named.
  *
  * @param options `force` also deletes one that is not recognised as op-dbus's
- * @throws {OpError} `held`; `not_ours` without force; `permission_denied` when not root or
- *   while it is being sent
+ * @throws {OpError} `held`; `not_ours` without force; `permission_denied` when not root;
+ *   `in_use` while it is being sent
  */
 export async function deleteSnapshot(
   target: Target,
@@ -82,7 +82,8 @@ export function held(found: Found): OpError {
 /**
  * Deletes what was found, if it still is what was found. The caller holds the lock.
  *
- * @throws {OpError} `changed` when another subvolume has that name by now
+ * @throws {OpError} `changed` when another subvolume has that name by now; `in_use` while
+ *   it is being sent
  */
 export function deleteFound(folder: string, found: Found): void {
   const doing = `Cannot delete ${found.path}`;
@@ -103,6 +104,13 @@ export function deleteFound(folder: string, found: Found): void {
     removeHolds(folder, found.name, null);
   } catch (error) {
     if (isSysError(error, "ENOENT")) return; // somebody else deleted it
+    if (isSysError(error, "EPERM") && Deno.uid() === 0) {
+      throw new OpError("in_use", `${doing}: it is being sent`, {
+        cause: error,
+        hint:
+          "wait for the send to end; the default subvolume of a file system stays too",
+      });
+    }
     throw asOpError(error, doing);
   }
 }

@@ -1,5 +1,6 @@
 /** Where snapshots are sent: what a receiving side can do, whatever it is. */
 import type { SubvolumeInfo } from "../../ffi/btrfs.ts";
+import { InputError, type OpError } from "../base/errors.ts";
 import type { Found } from "./found.ts";
 import { snapshotTime } from "./name.ts";
 
@@ -10,6 +11,8 @@ export interface Remote {
   /** The sender's UUID that it was received under; null when it was not received. */
   readonly receivedUuid: string | null;
   readonly readOnly: boolean;
+  /** It was received whole once, whatever became of it; only plain btrfs tells. */
+  readonly wasReceived?: boolean;
 }
 
 /** What is being sent. */
@@ -36,6 +39,20 @@ export interface Replica {
   /** Digest of a snapshot's content; null where the other side cannot tell. */
   digest(name: string, signal?: AbortSignal): Promise<string | null>;
   remove(names: readonly string[], signal?: AbortSignal): Promise<void>;
+}
+
+/** A side that could not even be opened: it fails by itself, and stops no other. */
+export function awayReplica(label: string, error: OpError): Replica {
+  const fail = () => Promise.reject(error);
+  const takesCompressed = true;
+  return {
+    label,
+    takesCompressed,
+    list: fail,
+    receive: fail,
+    digest: fail,
+    remove: fail,
+  };
 }
 
 /** The UUID under which a snapshot is known to others: its sender's where it was received. */
@@ -71,6 +88,7 @@ export interface Step {
  * there is none the newest in full.
  *
  * @param only the name of the last one to send; default the newest
+ * @throws {InputError} `not_ours` when that one is not recognised
  */
 export function stepsTo(
   found: readonly Found[],
@@ -81,6 +99,7 @@ export function stepsTo(
   const last = only === null
     ? ours.length - 1
     : ours.findIndex((one) => one.name === only);
+  if (only !== null && last < 0) throw notOurs(found, only);
   const within = ours.slice(0, last + 1), common = newestCommon(within, remotes);
   if (within.length === 0) return [];
   if (common === null) return [{ snapshot: within.at(-1)!, parent: null }];
@@ -90,9 +109,17 @@ export function stepsTo(
   }));
 }
 
+function notOurs(found: readonly Found[], name: string): InputError {
+  const why = found.find((one) => one.name === name)?.problem ?? "it is not there";
+  return new InputError("not_ours", `Cannot send ${name} to a replica: ${why}`, {
+    hint: "a read-only one can be sent to a file: --to NAME.btrfs.zst",
+  });
+}
+
 /** What an interrupted `btrfs receive` left under a name: writable, marked by nobody. */
 export function isLeftover(remote: Remote, name: string): boolean {
-  return remote.name === name && !remote.readOnly && remote.receivedUuid === null;
+  return remote.name === name && !remote.readOnly && remote.receivedUuid === null &&
+    remote.wasReceived !== true;
 }
 
 /** A remote snapshot as retention sees it. */

@@ -1,10 +1,10 @@
 /** A folder on this host as the receiving side: another btrfs, a mounted disk. */
-import { deleteSubvolume, openFolder } from "../../ffi/btrfs.ts";
+import { deleteSubvolume, fileSystemInfo, openFolder } from "../../ffi/btrfs.ts";
 import { listSubvolumes } from "../../ffi/btrfs_list.ts";
 import { isSysError } from "../../ffi/errno.ts";
 import { withFd } from "../../ffi/files.ts";
 import { asOpError, DifferenceError, InputError } from "../base/errors.ts";
-import { fileSystemName, onBtrfs } from "../base/root.ts";
+import { fileSystemName, nearestExisting, onBtrfs } from "../base/root.ts";
 import type { Remote, Replica, Shipment } from "./replica.ts";
 
 /**
@@ -38,6 +38,18 @@ export function folderReplica(folder: string): Replica {
       }
     },
   };
+}
+
+/**
+ * True when a folder is yet to be made, and on the same file system as its source: then the
+ * disk that it should be on is likely not mounted.
+ */
+export function wouldBeBeside(folder: string, source: string): boolean {
+  const near = nearestExisting(folder);
+  if (near === folder || !onBtrfs(near)) return false;
+  const idOf = (path: string) =>
+    withFd(openFolder(path), (fd) => fileSystemInfo(fd).fsid);
+  return idOf(near) === idOf(nearestExisting(source));
 }
 
 /** The subvolumes of a folder as a receiving side knows them. A missing one is empty. */

@@ -233,6 +233,7 @@ export function parseShow(text: string): Remote[] {
       uuid,
       receivedUuid: received === undefined || received === "-" ? null : received,
       readOnly: field("Flags")?.includes("readonly") ?? false,
+      wasReceived: (field("Receive transid") ?? "0") !== "0",
     }];
   });
 }

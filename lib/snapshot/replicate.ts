@@ -29,7 +29,7 @@ import {
   stepsTo,
   streamUuid,
 } from "./replica.ts";
-import { pruneUnlocked, type Rotated, type RotateOptions } from "./rotate.ts";
+import { clockOf, pruneUnlocked, type Rotated, type RotateOptions } from "./rotate.ts";
 import { discardStale } from "./stale.ts";
 import type { Target } from "./target.ts";
 
@@ -101,19 +101,27 @@ export async function replicate(
   replicas: readonly Replica[],
   options: ReplicateOptions = {},
 ): Promise<Replicated> {
-  const nowMs = options.nowMs ?? Date.now();
-  const { created, notes } = await takeSnapshot(target, { ...options, nowMs });
+  const { created, notes } = await takeSnapshot(target, options);
   using _run = await acquireLock(`${target.lock}.replicate`, options);
   const courses = await plan(target, replicas, options);
   for (const group of grouped(courses)) {
     for (const step of group[0]!.steps) {
       options.signal?.throwIfAborted();
-      await ship(target, step, group.filter(({ error }) => error === null), options);
+      const able = group.filter(({ error }) => error === null);
+      try {
+        await ship(target, step, able, options);
+      } catch (error) {
+        options.signal?.throwIfAborted();
+        const why = asOpError(error, `Cannot send ${step.snapshot.name}`);
+        for (const course of able) course.error ??= why;
+      }
     }
   }
-  const pruned = await pruneHere(target, { ...options, nowMs });
+  const pruned = await pruneHere(target, options);
   if (options.remotePolicy) {
-    for (const course of courses) await pruneThere(target, course, options, nowMs);
+    for (const course of courses) {
+      notes.push(...await pruneThere(target, course, options));
+    }
   }
   return {
     target: target.name,
@@ -139,7 +147,7 @@ async function takeSnapshot(target: Target, options: ReplicateOptions) {
 
 async function pruneHere(
   target: Target,
-  options: ReplicateOptions & { readonly nowMs: number },
+  options: ReplicateOptions,
 ): Promise<Rotated | null> {
   if (!options.policy) return null;
   using _lock = await lockTarget(target, options);
@@ -244,17 +252,21 @@ async function settle(
   }
 }
 
+/** @returns what is worth knowing, one line each */
 async function pruneThere(
   target: Target,
   course: Course,
   options: ReplicateOptions,
-  nowMs: number,
-): Promise<void> {
-  if (course.error !== null || !options.remotePolicy) return;
-  const { replica } = course;
+): Promise<string[]> {
+  if (course.error !== null || !options.remotePolicy) return [];
+  const { replica } = course, found = listFound(target);
+  const nowMs = options.nowMs ?? Date.now(); // sending may have taken hours
+  // It is one clock that both sides are pruned by; only here is it known what to think of it.
+  const clock = clockOf(found, nowMs);
+  if (clock !== null) return [`nothing is deleted at ${replica.label}: ${clock}`];
   try {
     const remotes = await replica.list(options.signal);
-    const common = newestCommon(listFound(target), remotes);
+    const common = newestCommon(found, remotes);
     const candidates = remotes.map((remote) => {
       const isCommon = common !== null && remote.receivedUuid === streamUuid(common.info);
       return remoteCandidate(remote, target.prefix, isCommon ? ["newest common"] : []);
@@ -266,4 +278,5 @@ async function pruneThere(
   } catch (error) {
     course.error = asOpError(error, `Cannot prune ${replica.label}`);
   }
+  return [];
 }

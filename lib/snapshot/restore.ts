@@ -28,9 +28,15 @@ import { asOpError, InputError, OpError } from "../base/errors.ts";
 import type { LockOptions } from "../base/lock.ts";
 import type { Recorder } from "../base/recorder.ts";
 import { makeFolders } from "../base/root.ts";
-import { type CreateOptions, createUnlocked, lockTarget } from "./create.ts";
+import {
+  type Created,
+  type CreateOptions,
+  createUnlocked,
+  lockTarget,
+} from "./create.ts";
 import type { Found } from "./found.ts";
 import { recordLineage } from "./lineage.ts";
+import { quiesce } from "./quiesce.ts";
 import { findSnapshot } from "./remove.ts";
 import { discard, discardStale, staleName } from "./stale.ts";
 import type { Target } from "./target.ts";
@@ -73,8 +79,7 @@ export async function restore(
   const live = exists(target.path);
   if (live) refuseNested(target);
   try {
-    if (live) withFd(openFolder(target.path), (fd) => syncFileSystem(fd, target.path));
-    const before = live ? await createUnlocked(target, { ...options, nowMs }) : null;
+    const before = live ? await saveLive(target, { ...options, nowMs }) : null;
     const { uuid, saved } = swapIn(target, found, live, nowMs);
     if (saved) notes.push(`what was written meanwhile is in ${saved}`);
     await options.recorder?.record({
@@ -93,6 +98,18 @@ export async function restore(
   } catch (error) {
     throw asOpError(error, `Cannot restore ${found.name}`);
   }
+}
+
+/**
+ * A snapshot of what is live. Writers are held off, so the databases are brought to rest
+ * and closed before it: SQLite writes once more as it closes, which would be a change since.
+ */
+async function saveLive(target: Target, options: RestoreOptions): Promise<Created> {
+  const quiet = await quiesce(target.databases.map((file) => `${target.path}/${file}`));
+  quiet[Symbol.dispose]();
+  withFd(openFolder(target.path), (fd) => syncFileSystem(fd, target.path));
+  const made = await createUnlocked({ ...target, databases: [] }, options);
+  return { ...made, notes: [...quiet.notes, ...made.notes] };
 }
 
 function requireReadOnly(found: Found): void {

@@ -8,7 +8,7 @@ import { subvolumeLingers } from "../../ffi/btrfs_search.ts";
 import { isSysError } from "../../ffi/errno.ts";
 import { close } from "../../ffi/files.ts";
 import { statfs } from "../../ffi/stat.ts";
-import { asOpError, InterruptedError } from "../base/errors.ts";
+import { asOpError, InterruptedError, OpError } from "../base/errors.ts";
 import type { LockOptions } from "../base/lock.ts";
 import type { Recorder } from "../base/recorder.ts";
 import { nearestExisting } from "../base/root.ts";
@@ -22,7 +22,8 @@ import {
 } from "./create.ts";
 import { type Candidate, decide, type Decision, spareable } from "./decide.ts";
 import { type Found, listFound } from "./found.ts";
-import { snapshotName } from "./name.ts";
+import { LateRecorder } from "./late_recorder.ts";
+import { namesFor } from "./name.ts";
 import type { Policy } from "./policy.ts";
 import { deleteFound } from "./remove.ts";
 import { discardStale } from "./stale.ts";
@@ -32,6 +33,8 @@ import type { Target } from "./target.ts";
 export interface RotateOptions extends CreateOptions, LockOptions {
   /** Changes nothing; the decisions are as they would be. */
   readonly dryRun?: boolean;
+  /** Deletes nothing but these, for that is what somebody agreed to. */
+  readonly agreed?: ReadonlySet<string>;
   /** Takes note of what was deleted. */
   readonly recorder?: Recorder;
 }
@@ -45,6 +48,8 @@ export interface Rotated {
   readonly decisions: readonly Decision[];
   /** Names that were deleted (would be, on a dry run). */
   readonly deleted: readonly string[];
+  /** On a dry run: what would go beyond them while space is short, oldest first. */
+  readonly whileShort?: readonly string[];
   /** What is worth knowing, one line each. */
   readonly notes: readonly string[];
 }
@@ -60,9 +65,10 @@ export async function rotate(
   policy: Policy,
   options: RotateOptions = {},
 ): Promise<Rotated> {
-  const nowMs = options.nowMs ?? Date.now();
-  if (options.dryRun) return dryRun(target, policy, nowMs, true);
+  const now = () => options.nowMs ?? Date.now();
+  if (options.dryRun) return dryRun(target, policy, now(), true);
   using _lock = await lockTarget(target, options);
+  const nowMs = now(); // not before: another run may have made a newer one meanwhile
   const notes = discardStale(target);
   const created = await createUnlocked(target, { ...options, nowMs });
   const pruned = await pruneUnlocked(target, policy, { ...options, nowMs });
@@ -79,40 +85,40 @@ export async function prune(
   policy: Policy,
   options: RotateOptions = {},
 ): Promise<Rotated> {
-  const nowMs = options.nowMs ?? Date.now();
-  if (options.dryRun) return dryRun(target, policy, nowMs, false);
+  const now = () => options.nowMs ?? Date.now();
+  if (options.dryRun) return dryRun(target, policy, now(), false);
   using _lock = await lockTarget(target, options);
   const notes = discardStale(target);
-  const pruned = await pruneUnlocked(target, policy, { ...options, nowMs });
+  const pruned = await pruneUnlocked(target, policy, options);
   return { ...pruned, notes: [...notes, ...pruned.notes] };
 }
 
 function dryRun(target: Target, policy: Policy, nowMs: number, create: boolean): Rotated {
   const found = listFound(target), candidates = found.map(asCandidate);
   if (create) {
-    const taken = new Set(found.map(({ name }) => name));
-    const name = freeName(target.prefix, nowMs, taken);
-    candidates.push({ name, timeMs: nowMs, holds: [], problem: null });
+    const [name] = namesFor(target.prefix, nowMs, found.map(({ name }) => name));
+    candidates.push({ name: name!, timeMs: nowMs, holds: [], problem: null });
   }
   const decisions = decide(candidates, policy, nowMs, clockOf(found, nowMs));
   const deleted = decisions.filter(({ action }) => action === "delete")
     .map(({ name }) => name);
+  const notes = warnings(decisions), short = spaceShortage(target.folder, policy);
+  const whileShort = short ? spareable(decisions, policy).map(({ name }) => name) : [];
+  if (short) {
+    const more = whileShort.length > 0 ? whileShort.join(", ") : "nothing";
+    notes.push(
+      `only ${formatSize(short)} free, under free_space_min: as long as that is so, ` +
+        `${more} would go too`,
+    );
+  }
   return {
     target: target.name,
     created: null,
     decisions,
     deleted,
-    notes: warnings(decisions),
+    whileShort,
+    notes,
   };
-}
-
-/** The name that {@link createUnlocked} would take: two rotations may share a second. */
-function freeName(prefix: string, timeMs: number, taken: ReadonlySet<string>): string {
-  for (const precision of ["minute", "second"] as const) {
-    const name = snapshotName(prefix, timeMs, precision);
-    if (!taken.has(name)) return name;
-  }
-  return snapshotName(prefix, timeMs, "millisecond");
 }
 
 /** A found snapshot as the rules see it. */
@@ -130,12 +136,14 @@ export function clockOf(found: readonly Found[], nowMs: number): string | null {
 export async function pruneUnlocked(
   target: Target,
   policy: Policy,
-  options: RotateOptions & { readonly nowMs: number },
+  options: RotateOptions = {},
 ): Promise<Rotated> {
-  const found = listFound(target), { nowMs } = options;
+  const found = listFound(target), nowMs = options.nowMs ?? Date.now();
   const decisions = decide(found.map(asCandidate), policy, nowMs, clockOf(found, nowMs));
   const byName = new Map(found.map((one) => [one.name, one]));
-  const deleted: string[] = [], notes = warnings(decisions);
+  const deleted: string[] = [], notes = warnings(decisions), busy = new Set<string>();
+  const recorder = new LateRecorder(options.recorder);
+  const mayGo = (name: string) => options.agreed?.has(name) ?? true;
   const remove = async (name: string, why: string) => {
     if (options.signal?.aborted) {
       throw new InterruptedError(
@@ -144,31 +152,62 @@ export async function pruneUnlocked(
       );
     }
     const one = byName.get(name)!;
-    deleteFound(target.folder, one);
+    if (!deleteUnlessInUse(target.folder, one)) {
+      busy.add(name);
+      notes.push(`${name} is kept for now: ${IN_USE.detail}`);
+      return;
+    }
     deleted.push(name);
-    await options.recorder?.record({
+    await recorder.record({
       category: "snapshot",
       action: "prune",
       subject: name,
       data: { target: target.name, uuid: one.info.uuid, why },
     });
-    return one;
   };
   for (const { name, action, reasons } of decisions) {
-    if (action === "delete") await remove(name, reasons[0]!.detail);
+    if (action === "delete" && mayGo(name)) await remove(name, reasons[0]!.detail);
   }
   const short = spaceShortage(target.folder, policy);
   if (short) {
     for (const { name } of spareable(decisions, policy)) {
       if (!spaceShortage(target.folder, policy)) break;
+      if (!mayGo(name)) continue;
       const why = `only ${formatSize(short)} free, under free_space_min`;
-      await waitForSpace(target.folder, (await remove(name, why)).info.id);
+      await remove(name, why);
+      if (busy.has(name)) continue;
+      await waitForSpace(target.folder, byName.get(name)!.info.id);
       notes.push(`${name} deleted although the policy keeps it: ${why}`);
     }
     const still = spaceShortage(target.folder, policy);
     if (still) notes.push(stillShort(still, policy));
   }
-  return { target: target.name, created: null, decisions, deleted, notes };
+  if (recorder.due > 0) {
+    await waitForSpace(target.folder, byName.get(deleted.at(-1)!)!.info.id);
+    await recorder.flush();
+  }
+  return {
+    target: target.name,
+    created: null,
+    decisions: decisions.map((one) =>
+      busy.has(one.name) ? { ...one, action: "keep", reasons: [IN_USE] } : one
+    ),
+    deleted,
+    notes,
+  };
+}
+
+const IN_USE = { rule: "in_use", detail: "it is being sent" } as const;
+
+/** False where it has to stay for now: a long send must not make every rotation fail. */
+function deleteUnlessInUse(folder: string, found: Found): boolean {
+  try {
+    deleteFound(folder, found);
+    return true;
+  } catch (error) {
+    if (error instanceof OpError && error.code === IN_USE.rule) return false;
+    throw error;
+  }
 }
 
 function stillShort(freeBytes: number, policy: Policy): string {

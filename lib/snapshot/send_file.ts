@@ -68,7 +68,8 @@ export async function sendToFile(
     throw asOpError(error, doing);
   }
   try {
-    if (!flock(fd, LOCK_EX | LOCK_NB)) {
+    // Who held the lock may have given the file its final name since it was opened here.
+    if (!flock(fd, LOCK_EX | LOCK_NB) || !isAt(part, fd)) {
       throw new LockedError("locked", `${doing}: another op-dbus writes it`, {
         hint: "wait for it to end",
       });
@@ -93,6 +94,16 @@ function exists(path: string): boolean {
   } catch (error) {
     if (isSysError(error, "ENOENT")) return false;
     throw asOpError(error, `Cannot look at ${path}`);
+  }
+}
+
+function isAt(path: string, fd: number): boolean {
+  try {
+    const { dev, ino } = statAt(AT_FDCWD, path), held = fstat(fd, path);
+    return dev === held.dev && ino === held.ino;
+  } catch (error) {
+    if (isSysError(error, "ENOENT")) return false;
+    throw error;
   }
 }
 

@@ -41,9 +41,11 @@ export function discardStale(target: Target): string[] {
   const notes: string[] = [];
   try {
     removeTornFiles(target.folder);
-    const left = withFd(openFolder(above), listSubvolumes).flatMap(({ name, info }) => {
+    const left = withFd(openFolder(above), listSubvolumes).flatMap(({ name }) => {
       const text = new TextDecoder().decode(name);
-      return text.startsWith(prefix) ? [{ name: text, info }] : [];
+      // Digits and no more: `home` is not to touch what a restore of `home-2` is making.
+      const ours = text.startsWith(prefix) && /^\d+$/.test(text.slice(prefix.length));
+      return ours ? [{ name: text }] : [];
     });
     for (const { name } of left) {
       const saved = discard(target, name);

@@ -175,10 +175,13 @@ platformTest(
     await Deno.chmod(exe, 0o755);
     const common = ["snapshot", "install-timer", "--exe", exe, "--into", into];
     const shown = await root.run([...common, "--print"]);
-    assertIncludes(
-      shown.stdout,
-      `ExecStart=${exe} --root ${root.path} snapshot rotate --quiet`,
-    );
+    assertIncludes(shown.stdout, `ExecStart=${exe} --root ${root.path} --config /`);
+    assertIncludes(shown.stdout, " snapshot rotate --quiet\n");
+    const elsewhere = { cwd: "/tmp", env: { OPDBUS_CONFIG: "" } };
+    const relative = ["--config", "../dev/null", ...common, "--replicate", "--print"];
+    const other = await root.run(relative, elsewhere);
+    assertIncludes(other.stdout, "--config /tmp/../dev/null snapshot replicate");
+    assertIncludes(other.stdout, `# ${into}/op-dbus-replicate.service\n`);
     assertEquals((await root.run(common)).code, 4);
     const { written } = await root.json(...common, "--every", "15m", "--yes");
     assertEquals(written.length, 2);

@@ -68,7 +68,7 @@ crashTest("receive, killed at each call: whole and marked, or not there", async 
     await runs(args); // refused, for it is there, but it sweeps up
     await assertArrived(root, away, at);
   }
-  assertTrue(kills > 5, `${kills} kills`);
+  assertTrue(kills > 0, "none was killed");
 });
 
 crashTest(

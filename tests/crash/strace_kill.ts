@@ -2,7 +2,8 @@
 import { assertEquals } from "../support/assert.ts";
 import { canMountBtrfs } from "../support/scratch.ts";
 
-const FULL = Deno.env.get("OPDBUS_TEST_FULL") === "1";
+/** `1`: every point; `3/8`: every eighth, from the third: a long sweep in parts. */
+const FULL = /^(\d+)(?:\/(\d+))?$/.exec(Deno.env.get("OPDBUS_TEST_FULL") ?? "");
 /** How many of the kill points a normal run takes, about. */
 const POINTS = 10;
 /** The calls that change a file system, or decide what is changed. */
@@ -112,8 +113,11 @@ export async function pointsLogged(scratch: string, about = POINTS): Promise<Poi
   const points = [...most].sort().flatMap(([call, count]) =>
     Array.from({ length: count }, (_, i): Point => ({ call, n: i + 1 }))
   );
-  const step = FULL ? 1 : Math.max(1, Math.floor(points.length / about));
-  return points.filter((_, i) => i % step === 0);
+  const step = FULL
+    ? Number(FULL[2] ?? 1)
+    : Math.max(1, Math.floor(points.length / about));
+  const first = FULL ? Number(FULL[1]) - 1 : 0;
+  return points.filter((_, i) => i % step === first);
 }
 
 /** Names under the root and a folder that only a running op-dbus may have there. */

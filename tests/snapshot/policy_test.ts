@@ -237,6 +237,12 @@ Deno.test("clock: behind the newest snapshot, after a long gap, and back to trus
   assertTrue(clockProblem([...old, T0 - 5 * HOUR, T0 - HOUR], T0));
   assertEquals(clockProblem([...old, T0 - 25 * HOUR, T0 - HOUR], T0), null);
   assertEquals(clockProblem([T0 - 29 * DAY], T0), null);
+  const monthly = [1, 2, 3, 4].map((n) => T0 - n * 31 * DAY);
+  assertEquals(clockProblem(monthly, T0), null, "a host that runs once a month");
+  assertTrue(
+    clockProblem(monthly, T0 + 40 * DAY),
+    "and missed a month, or the clock did",
+  );
 });
 
 Deno.test("policies: from the config, the default, typed; empty and unknown are refused", () => {

@@ -80,7 +80,9 @@ platformTest(
     await child.stdin.close();
     await reader.cancel();
     await child.status;
-    await restore(cache, name);
+    const { notes, saved } = await restore(cache, name);
+    assertEquals(notes, [], "nobody wrote, so there is nothing more to save");
+    assertEquals(names(cache), [name, saved!].sort());
   },
 );
 

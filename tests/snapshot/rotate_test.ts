@@ -47,6 +47,16 @@ platformTest(
   },
 );
 
+platformTest("the newest content never gets an older time's name", async () => {
+  await using root = await testRoot();
+  const cache = root.target("cache"), policy = parsePolicy("keep_last=1");
+  for (const afterMs of [0, 10_000, 20_000, 30_000]) {
+    // The name of the minute is free again in the third: the second deleted its owner.
+    const { created } = await rotate(cache, policy, { nowMs: NOW + afterMs - 60_000 });
+    assertEquals(names(cache), [created!.name]);
+  }
+});
+
 platformTest("a dry run says the same and changes nothing", async () => {
   await using root = await testRoot();
   const cache = root.target("cache"), policy = parsePolicy("keep_last=3,keep_daily=2");
@@ -165,11 +175,27 @@ platformTest(
     assertEquals(notes.length, deleted.length);
     assertIncludes(notes[0]!, "deleted although the policy keeps it: only");
     const all = parsePolicy("keep_last=100,keep_min=2,free_space_min=100G");
+    const dry = await prune(state, all, { nowMs: NOW, dryRun: true });
+    assertEquals([dry.deleted, dry.whileShort], [[], names(state).slice(0, -2)]);
+    assertIncludes(dry.notes.at(-1)!, /under free_space_min: .* would go too/);
     const second = await prune(state, all, { nowMs: NOW });
     assertEquals(names(state).length, 2);
     assertIncludes(second.notes.at(-1)!, "nothing more may be deleted");
   },
 );
+
+platformTest("nothing goes that nobody agreed to, whatever came since", async () => {
+  await using root = await testRoot();
+  const cache = root.target("cache"), policy = parsePolicy("keep_last=2");
+  const before = await history(cache, 4);
+  const { deleted } = await prune(cache, policy, { nowMs: NOW, dryRun: true });
+  await createSnapshot(cache, { nowMs: NOW }); // while the question is open
+  const agreed = new Set(deleted);
+  const done = await prune(cache, policy, { nowMs: NOW, agreed });
+  assertEquals(done.deleted, before.slice(0, 2));
+  const short = parsePolicy("keep_last=9,free_space_min=100G");
+  assertEquals((await prune(cache, short, { nowMs: NOW, agreed })).deleted, []);
+});
 
 platformTest("what is pruned is recorded; an aborted run keeps the rest", async () => {
   await using root = await testRoot();
@@ -198,6 +224,34 @@ platformTest("what is pruned is recorded; an aborted run keeps the rest", async 
     before[0]!,
   ]]);
   assertEquals(names(cache), before.slice(1));
+});
+
+platformTest("a note that finds no room is made when there is some", async () => {
+  await using root = await testRoot();
+  const cache = root.target("cache"), before = await history(cache, 4);
+  const noted: string[] = [];
+  let full = true;
+  const recorder = {
+    record({ subject }: RecordedAction) {
+      // As on a full disk: there is room when the last one is gone.
+      if (full) full = names(cache).length > 1;
+      if (full) throw new OpError("no_space", "Cannot append to the chain: disk full");
+      noted.push(subject);
+      return Promise.resolve();
+    },
+  };
+  const options = { nowMs: NOW, recorder };
+  const { deleted } = await prune(cache, parsePolicy("keep_last=1"), options);
+  assertEquals(deleted, before.slice(0, 3));
+  assertEquals(noted, deleted);
+  const never = { record: () => Promise.reject(new OpError("no_space", "disk full")) };
+  await history(cache, 2);
+  await assertRejects(
+    () => prune(cache, parsePolicy("keep_last=1"), { nowMs: NOW, recorder: never }),
+    OpError,
+    /disk full/,
+  );
+  assertEquals(names(cache).length, 1);
 });
 
 platformTest(

@@ -11,6 +11,7 @@ import { testRoot } from "../support/root.ts";
 import { InputError } from "../../lib/base/errors.ts";
 import { listFound } from "../../lib/snapshot/found.ts";
 import { parsePolicy } from "../../lib/snapshot/policy.ts";
+import { isLeftover } from "../../lib/snapshot/replica.ts";
 import { parseShow, sshReplica } from "../../lib/snapshot/replica_ssh.ts";
 import { listReplicas } from "../../lib/snapshot/replica_folder.ts";
 import { replicate } from "../../lib/snapshot/replicate.ts";
@@ -176,13 +177,18 @@ Deno.test("every argument comes out of a POSIX shell as it went in", async () =>
 });
 
 Deno.test("what `btrfs subvolume show` says of several, one after the other", () => {
-  const block = (name: string, received: string, flags: string) =>
+  const block = (name: string, received: string, flags: string, transid = 0) =>
     `backup/${name}\n\tName: \t\t\t${name}\n\tUUID: \t\t\tu-${name}\n\tParent UUID: \t\t-\n` +
-    `\tReceived UUID: \t\t${received}\n\tFlags: \t\t\t${flags}\n\tSnapshot(s):\n`;
-  const parsed = parseShow(block("a", "r-a", "readonly") + block("b", "-", "-"));
+    `\tReceived UUID: \t\t${received}\n\tFlags: \t\t\t${flags}\n` +
+    `\tReceive transid: \t${transid}\n\tSnapshot(s):\n`;
+  const parsed = parseShow(
+    block("a", "r-a", "readonly", 7) + block("b", "-", "-") + block("c", "-", "-", 9),
+  );
+  assertEquals(parsed.map((one) => isLeftover(one, one.name)), [false, true, false]);
   assertEquals(parsed, [
-    { name: "a", uuid: "u-a", receivedUuid: "r-a", readOnly: true },
-    { name: "b", uuid: "u-b", receivedUuid: null, readOnly: false },
+    { name: "a", uuid: "u-a", receivedUuid: "r-a", readOnly: true, wasReceived: true },
+    { name: "b", uuid: "u-b", receivedUuid: null, readOnly: false, wasReceived: false },
+    { name: "c", uuid: "u-c", receivedUuid: null, readOnly: false, wasReceived: true },
   ]);
   assertTrue(parseShow("").length === 0);
 });

@@ -15,10 +15,18 @@ function quoted(words: readonly string[]): string {
   return words.map((word) => `'${word.replaceAll("'", `'\\''`)}'`).join(" ");
 }
 
-/** Starts op-dbus on a terminal. */
-export function onTerminal(args: readonly string[]): Terminal {
+/**
+ * Starts op-dbus on a terminal.
+ *
+ * @param options `stdout`: a file that its standard output goes to instead
+ */
+export function onTerminal(
+  args: readonly string[],
+  options: { readonly stdout?: string } = {},
+): Terminal {
+  const redirect = options.stdout === undefined ? "" : ` > ${quoted([options.stdout])}`;
   const child = new Deno.Command("script", {
-    args: ["-qefc", quoted([...cliCommand(), ...args]), "/dev/null"],
+    args: ["-qefc", quoted([...cliCommand(), ...args]) + redirect, "/dev/null"],
     env: { ...cliEnvironment(), TERM: "xterm", NO_COLOR: "" },
     clearEnv: true,
     stdin: "piped",
