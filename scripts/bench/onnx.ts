@@ -21,10 +21,7 @@ const HITS = 2000, MISSES = 20;
 const SETTLE_MS = 120;
 /** Rounds of a case and a pair of processes at most. */
 const MAX_ROUNDS = 11;
-/**
- * Pairs of fresh processes for a case: where its pages happen to lie makes one process 5%
- * slower than the next, for all of its life.
- */
+/** Pairs of fresh processes for a case, so that one process alone does not decide it. */
 const PAIRS = 3;
 /** Rounds of the 2,000 sentences: one alone was decided by the machine's other guests. */
 const TEXTS_ROUNDS = 3;
