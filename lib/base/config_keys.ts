@@ -37,7 +37,10 @@ export const CONFIG_KEYS = {
     "full",
     "relaxed",
   ]),
-  "cache.arena_size": size("256M", "memory for decoded vectors; 0 for none"),
+  "cache.arena_size": size(
+    "256M",
+    "memory for decoded vectors, and at most as much for their texts; 0 for none",
+  ),
   "cache.compact_threshold": integer(10_000, "loose files that start a compaction"),
 
   "placement.strategy": text(

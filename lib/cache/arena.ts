@@ -11,6 +11,10 @@ export const ARENA_TEXT_LIMIT = 4096;
 /** Default size. Memory is taken from the system only as slots are used. */
 export const DEFAULT_ARENA_BYTES = 256 * 1024 * 1024;
 const KEY_BYTES = 32;
+/** What a slot costs V8 beside its text: the string, its entry in the map, a view. */
+const NAME_OVERHEAD_BYTES = 256;
+/** So much is there for names whatever the limit. */
+const MIN_NAMES_BYTES = 1024 * 1024;
 /** Of the memory so much is shown to V8 at first, then so many times more. */
 const FIRST_SHOWN_BYTES = 4 * 1024 * 1024, SHOWN_GROWTH = 8;
 
@@ -44,13 +48,19 @@ export class Arena implements Disposable {
   readonly #used: Uint8Array;
   /** Hits that {@link takeUses} took, by slot. */
   readonly #taken: Uint32Array;
+  /** Slots that were evicted for the sake of the names' size. */
+  readonly #free: number[] = [];
+  #nameBytes = 0;
+  readonly #namesLimitBytes: number;
   #hand = 0;
   /** How many entries were evicted. */
   evictions = 0;
 
   /**
    * @param dimensions of every vector
-   * @param limitBytes most bytes of vectors; at least one slot is made
+   * @param limitBytes most bytes of vectors, of which at least one has its slot; and once
+   *   more the most bytes of the texts that name them, which count where vectors are small
+   *   or texts long
    * @param place called once with the mapping, to bind its memory to a node
    */
   constructor(
@@ -58,6 +68,7 @@ export class Arena implements Disposable {
     limitBytes: number,
     place?: (mapping: Mapping) => void,
   ) {
+    this.#namesLimitBytes = Math.max(limitBytes, MIN_NAMES_BYTES);
     this.capacity = Math.max(1, Math.floor(limitBytes / (dimensions * 4)));
     this.#mapping = Mapping.anonymous(this.capacity * dimensions * 4);
     place?.(this.#mapping);
@@ -129,8 +140,7 @@ export class Arena implements Disposable {
   ): void {
     if (text.length > ARENA_TEXT_LIMIT) return;
     const known = this.#slots.get(text);
-    const slot = known ??
-      (this.#texts.length < this.capacity ? this.#texts.length : this.#evict(evicted));
+    const slot = known ?? this.#slotFor(nameBytes(text), evicted);
     if ((slot + 1) * this.dimensions > this.#floats.length) this.#showMore();
     this.#floats.set(from.subarray(at, at + this.dimensions), slot * this.dimensions);
     if (known !== undefined) return;
@@ -141,6 +151,16 @@ export class Arena implements Disposable {
     this.#hits[slot] = 0;
     this.#taken[slot] = 0;
     this.#used[slot] = 0;
+  }
+
+  #slotFor(bytes: number, evicted: (use: SlotUse) => void): number {
+    while (this.#slots.size > 0 && this.#nameBytes + bytes > this.#namesLimitBytes) {
+      this.#free.push(this.#evict(evicted));
+    }
+    const slot = this.#free.pop() ??
+      (this.#texts.length < this.capacity ? this.#texts.length : this.#evict(evicted));
+    this.#nameBytes += bytes;
+    return slot;
   }
 
   /** The views that are out stay good: they are of the same memory. */
@@ -154,20 +174,26 @@ export class Arena implements Disposable {
     this.#floats = new Float32Array(buffer);
   }
 
+  /** Frees a slot; at least one is taken. */
   #evict(evicted: (use: SlotUse) => void): number {
-    while (this.#used[this.#hand] === 1) {
-      this.#used[this.#hand] = 0;
-      this.#hand = (this.#hand + 1) % this.capacity;
-    }
-    const slot = this.#hand;
-    this.#hand = (this.#hand + 1) % this.capacity;
-    const text = this.#texts[slot];
-    if (text !== undefined) {
+    for (;; this.#hand++) {
+      if (this.#hand >= this.#texts.length) this.#hand = 0;
+      const slot = this.#hand, text = this.#texts[slot];
+      if (text === undefined) continue; // free already
+      if (this.#used[slot] === 1) {
+        this.#used[slot] = 0;
+        continue;
+      }
+      this.#hand++;
       if (this.#hits[slot]! > 0) evicted(this.#use(slot, text));
       this.#slots.delete(text);
+      this.#texts[slot] = undefined;
+      this.#nameBytes -= nameBytes(text);
+      this.#hits[slot] = 0;
+      this.#taken[slot] = 0;
       this.evictions++;
+      return slot;
     }
-    return slot;
   }
 
   #use(slot: number, text: string): SlotUse {
@@ -197,6 +223,8 @@ export class Arena implements Disposable {
   /** Forgets everything (a clean or clear happened). */
   clear(): void {
     this.#slots.clear();
+    this.#free.length = 0;
+    this.#nameBytes = 0;
     this.#texts.length = 0;
     this.#views.length = 0;
     this.#hits.fill(0);
@@ -208,4 +236,9 @@ export class Arena implements Disposable {
     this.clear();
     this.#mapping.advise(MADV_DONTNEED);
   }
+}
+
+/** At most what a text takes as a name: V8 stores one or two bytes for each unit. */
+function nameBytes(text: string): number {
+  return 2 * text.length + NAME_OVERHEAD_BYTES;
 }

@@ -17,6 +17,18 @@ export interface CleanOptions {
   readonly dryRun?: boolean;
   /** The time that ages are counted from; default now. */
   readonly nowMs?: number;
+  /** Told of each entry that goes, the most recently used first, before any of them does. */
+  readonly explain?: (eviction: Eviction) => void;
+}
+
+/** An entry that goes, and why. */
+export interface Eviction {
+  /** Its key, in hexadecimal. */
+  readonly key: string;
+  /** Unix time of its last use. */
+  readonly usedMs: number;
+  readonly sizeBytes: number;
+  readonly reason: "age" | "count" | "size";
 }
 
 /** What was removed, by reason. */
@@ -49,16 +61,16 @@ export function clean(store: Store, options: CleanOptions): CleanReport {
   }
   store.flush();
   const nowMs = options.nowMs ?? Date.now();
-  const tally = { byAge: 0, byCount: 0, bySize: 0 };
+  const tally = { age: 0, count: 0, size: 0 };
   const doomed: string[] = [];
   let kept = 0, keptBytes = 0, removedBytes = 0;
   for (const { key, usedMs, sizeBytes } of byLastUse(store, nowMs)) {
     const reason = olderThanMs !== undefined && nowMs - usedMs > olderThanMs
-      ? "byAge"
+      ? "age"
       : maxEntries !== undefined && kept >= maxEntries
-      ? "byCount"
+      ? "count"
       : maxBytes !== undefined && keptBytes + sizeBytes > maxBytes
-      ? "bySize"
+      ? "size"
       : null;
     if (reason === null) {
       kept++;
@@ -66,11 +78,13 @@ export function clean(store: Store, options: CleanOptions): CleanReport {
       continue;
     }
     tally[reason]++;
+    options.explain?.({ key, usedMs, sizeBytes, reason });
     removedBytes += sizeBytes;
     doomed.push(key);
   }
   if (!dryRun) remove(store, doomed);
-  return { removed: doomed.length, removedBytes, ...tally, kept, dryRun };
+  const [byAge, byCount, bySize] = [tally.age, tally.count, tally.size];
+  return { removed: doomed.length, removedBytes, byAge, byCount, bySize, kept, dryRun };
 }
 
 interface LastUse {

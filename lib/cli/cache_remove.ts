@@ -1,6 +1,7 @@
 /** op-dbus cache clean, op-dbus cache clear */
 import { InputError } from "../base/errors.ts";
-import { formatSize } from "../base/units.ts";
+import { formatAge, formatDuration, formatSize } from "../base/units.ts";
+import type { Eviction } from "../cache/clean.ts";
 import { command } from "./command.ts";
 import { confirm } from "./confirm.ts";
 import type { Context } from "./context.ts";
@@ -11,6 +12,7 @@ interface CleanFlags {
   readonly olderThan?: number;
   readonly maxEntries?: number;
   readonly maxSize?: number;
+  readonly explain?: boolean;
   readonly dryRun?: boolean;
   readonly yes?: boolean;
 }
@@ -18,13 +20,14 @@ interface CleanFlags {
 export const cacheClean = command<CleanFlags>({
   brief: "Remove vectors that were not used for long, or beyond a limit",
   examples: [
-    "op-dbus cache clean --older-than 90d --dry-run",
+    "op-dbus cache clean --older-than 90d --dry-run --explain",
     "op-dbus cache clean --max-size 2G --yes",
   ],
   flags: {
     olderThan: durationFlag("Remove what was last used longer ago"),
     maxEntries: countFlag("Keep at most so many, the most recently used"),
     maxSize: sizeFlag("Keep at most so many bytes of vectors, the most recently used"),
+    explain: toggle("Say of each vector why it goes"),
     dryRun: DRY_RUN,
     yes: YES,
   },
@@ -45,13 +48,20 @@ export const cacheClean = command<CleanFlags>({
       const what = `Remove ${plan.removed} vectors (${formatSize(plan.removedBytes)})`;
       await confirm(context, what, flags.yes ?? false);
     }
-    const done = flags.dryRun || plan.removed === 0 ? plan : cache.clean(limits);
+    const evictions: Eviction[] = [];
+    const explain = flags.explain && { explain: (one: Eviction) => evictions.push(one) };
+    const dryRun = flags.dryRun || plan.removed === 0;
+    const done = cache.clean({ ...limits, ...explain, dryRun });
+    if (!context.out.json) {
+      for (const one of evictions) context.out.line(explained(one, limits));
+    }
     context.out.result(
       {
         removed: done.removed,
         removed_bytes: done.removedBytes,
         reasons: { age: done.byAge, count: done.byCount, size: done.bySize },
         kept: done.kept,
+        ...(flags.explain && { evictions: evictions.map(asJson) }),
         dry_run: flags.dryRun ?? false,
       },
       () =>
@@ -61,6 +71,27 @@ export const cacheClean = command<CleanFlags>({
     );
   },
 });
+
+interface Limits {
+  readonly olderThanMs?: number;
+  readonly maxEntries?: number;
+  readonly maxBytes?: number;
+}
+
+/** A line for people. */
+function explained({ key, usedMs, sizeBytes, reason }: Eviction, limits: Limits): string {
+  const why = {
+    age: `older than ${formatDuration(limits.olderThanMs ?? 0)}`,
+    count: `beyond the ${limits.maxEntries} used last`,
+    size: `beyond the ${formatSize(limits.maxBytes ?? 0)} used last`,
+  };
+  const age = formatAge(Math.max(0, Date.now() - usedMs));
+  return `${key}  used ${age} ago, ${formatSize(sizeBytes)}: ${why[reason]}`;
+}
+
+function asJson({ key, usedMs, sizeBytes, reason }: Eviction) {
+  return { key, used_ms: usedMs, size_bytes: sizeBytes, reason };
+}
 
 const AREAS = ["embeddings", "blocks", "queries", "diffs"] as const;
 type Area = typeof AREAS[number];

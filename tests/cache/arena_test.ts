@@ -42,3 +42,27 @@ Deno.test("a slot that is used again shows its new vector, and the arena holds i
   arena.admit("again", KEY, Float32Array.of(7, 0, 0, 0), 0, nothing);
   assertEquals(arena.view("again")![0], 7);
 });
+
+Deno.test("long texts take no more memory than the limit, and lose no use", () => {
+  const limitBytes = 2 * 1024 * 1024;
+  using arena = new Arena(2, limitBytes);
+  const name = (i: number) => `${i} ${"long ".repeat(400)}`;
+  const uses = new Map<string, number>();
+  const count = ({ text, hits }: { text: string; hits: number }) => {
+    uses.set(text, (uses.get(text) ?? 0) + hits);
+  };
+  for (let i = 0; i < 3000; i++) {
+    arena.admit(name(i), KEY, Float32Array.of(i, 1), 0, count);
+    assertEquals(arena.view(name(i))![0], i);
+    if (i % 7 === 0) arena.admit(`short ${i}`, KEY, Float32Array.of(i, 2), 0, count);
+  }
+  const texts = arena.texts();
+  assertEquals(texts.length, arena.size);
+  assertTrue(texts.reduce((sum, text) => sum + 2 * text.length, 0) <= limitBytes);
+  assertTrue(arena.size > 100 && arena.evictions > 2000, `${arena.size} kept`);
+  for (const text of texts) {
+    assertEquals(arena.view(text)![0], Number(/\d+/.exec(text)![0]), text.slice(0, 20));
+  }
+  for (const use of arena.takeUses()) count(use);
+  for (let i = 0; i < 3000; i++) assertTrue(uses.get(name(i))! >= 1, `use of ${i}`);
+});

@@ -267,7 +267,13 @@ Deno.test("clean removes by age, count and size, and says which", async () => {
   assertEquals([dry.removed, dry.byAge, cache.stats().entries], [30, 30, 30]);
   assertEquals(cache.clean({ olderThanMs: 1e9 }).removed, 0);
   assertEquals(cache.clean({ maxEntries: 20 }).byCount, 10);
-  const sized = cache.clean({ maxBytes: 16 * 12 });
+  const why: string[] = [];
+  const sized = cache.clean({
+    maxBytes: 16 * 12,
+    explain: ({ key, sizeBytes, reason }) =>
+      why.push(`${key.length} ${sizeBytes} ${reason}`),
+  });
+  assertEquals(why, Array(8).fill("64 16 size"));
   assertEquals([sized.bySize, sized.kept], [8, 12]);
   assertEquals([cache.stats().entries, cache.stats().looseFiles], [12, 12]);
   assertThrows(() => cache.clean({}), InputError);

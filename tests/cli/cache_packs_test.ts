@@ -1,6 +1,6 @@
 import { assertEquals, assertIncludes, assertTrue } from "../support/assert.ts";
 import { cli } from "../support/cli.ts";
-import { btrfsScratch, platformTest } from "../support/scratch.ts";
+import { btrfsScratch, platformTest, tempFolder } from "../support/scratch.ts";
 
 const LINES = Array.from({ length: 400 }, (_, i) => `line of text number ${i}`).join(
   "\n",
@@ -55,6 +55,28 @@ platformTest(
     assertIncludes(result.stderr, "1200 vectors moved into a pack");
   },
 );
+
+Deno.test("cache clean --explain says of each vector why it goes", async () => {
+  await using folder = await tempFolder();
+  const root = `${folder.path}/r`;
+  await run(root, "init", "--plain");
+  const texts = ["embed", "one", "two", "three", "--output", "none"];
+  assertEquals((await cli(["--root", root, ...texts])).code, 0);
+  const clean = ["cache", "clean", "--max-entries", "1", "--explain"];
+  const plan = await run(root, ...clean, "--dry-run");
+  assertEquals(plan.evictions.map((one: { reason: string }) => one.reason), [
+    "count",
+    "count",
+  ]);
+  const done = await cli(["--root", root, ...clean, "--yes"]);
+  const lines = done.stdout.trimEnd().split("\n");
+  assertEquals(
+    lines.slice(0, 2).map((line) => line.split(" ")[0]),
+    plan.evictions.map((one: { key: string }) => one.key),
+  );
+  assertIncludes(lines[1]!, ": beyond the 1 used last");
+  assertIncludes(lines[2]!, "Removed 2 vectors");
+});
 
 Deno.test("numa show draws this machine; a bad strategy or node is one clear error", async () => {
   const shown = await cli(["numa", "show"]);
