@@ -67,6 +67,9 @@ async function runEmbed(context: Context, flags: EmbedFlags, ...args: string[]) 
   const bar = progressBar(context.out, "Embedding", args.length, "texts");
   const totals = { texts: 0, hits: 0, misses: 0, healed: 0, truncated: 0 };
   const startedMs = performance.now();
+  const middle = context.config.get("cache.compact_threshold") *
+    COMPACT_MIDDLE_THRESHOLDS;
+  let loose = 0;
   try {
     for await (const batch of batches(texts)) {
       context.signal.throwIfAborted();
@@ -80,6 +83,10 @@ async function runEmbed(context: Context, flags: EmbedFlags, ...args: string[]) 
       totals.truncated += result.truncated;
       writer.write(batch, result.matrix);
       bar.update(totals.texts);
+      loose += result.misses;
+      if (loose < Math.max(middle, COMPACT_CHECK_MISSES)) continue;
+      compactWhenDue(context, cache, loose);
+      loose = 0;
     }
   } finally {
     bar.stop();
@@ -97,6 +104,11 @@ async function runEmbed(context: Context, flags: EmbedFlags, ...args: string[]) 
 
 /** Loose files are only counted after so many new ones: counting reads the folder. */
 const COMPACT_CHECK_MISSES = 1000;
+/**
+ * In the middle it happens at so many times the threshold: a compaction holds a row of each
+ * loose file in memory, and the input may never end.
+ */
+const COMPACT_MIDDLE_THRESHOLDS = 10;
 
 /** A long embed leaves its vectors in packs. Interrupted here, all of them are safe. */
 function compactWhenDue(

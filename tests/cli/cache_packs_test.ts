@@ -56,6 +56,20 @@ platformTest(
   },
 );
 
+Deno.test("an embed without end compacts in the middle, too", async () => {
+  await using folder = await tempFolder();
+  const root = `${folder.path}/r`;
+  await run(root, "init", "--plain");
+  const lines = Array.from({ length: 6500 }, (_, i) => `text ${i}`).join("\n");
+  const env = { OPDBUS_CACHE_COMPACT_THRESHOLD: "200" };
+  const args = ["--root", root, "embed", "--file", "-", "--output", "none"];
+  const { stderr } = await cli(args, { stdin: lines, env });
+  const moved = [...stderr.matchAll(/(\d+) vectors moved into a pack/g)];
+  assertTrue(moved.length >= 3, stderr);
+  assertEquals(moved.reduce((sum, [, count]) => sum + Number(count), 0), 6500);
+  assertIncludes((await cli(args, { stdin: lines })).stderr, "6500 hits");
+});
+
 Deno.test("cache clean --explain says of each vector why it goes", async () => {
   await using folder = await tempFolder();
   const root = `${folder.path}/r`;
