@@ -145,7 +145,7 @@ class SshProcess implements Disposable {
   ) {
     const [program, ...before] = options.program ?? ["ssh"];
     this.#place = user === null ? host : `${user}@${host}`;
-    this.child = new Deno.Command(program!, {
+    this.child = start(this.#place, program!, {
       args: [
         ...before,
         ...["-o", "BatchMode=yes", "-o", "ServerAliveInterval=15"],
@@ -158,7 +158,7 @@ class SshProcess implements Disposable {
       stdin: input ? "piped" : "null",
       stdout: "piped",
       stderr: "piped",
-    }).spawn();
+    });
     this.#signal = options.signal;
     this.#signal?.addEventListener("abort", this.stop, { once: true });
   }
@@ -180,6 +180,18 @@ class SshProcess implements Disposable {
 
   [Symbol.dispose](): void {
     this.#signal?.removeEventListener("abort", this.stop);
+  }
+}
+
+function start(place: string, program: string, options: Deno.CommandOptions) {
+  try {
+    return new Deno.Command(program, options).spawn();
+  } catch (error) {
+    if (!(error instanceof Deno.errors.NotFound)) throw error;
+    throw new OpError("ssh_failed", `Cannot reach ${place} by ssh: no ${program} here`, {
+      hint: "install an ssh client (Debian: openssh-client), or send to a file or folder",
+      cause: error,
+    });
   }
 }
 

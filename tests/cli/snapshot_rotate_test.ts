@@ -174,8 +174,10 @@ platformTest(
     );
     await Deno.chmod(exe, 0o755);
     const common = ["snapshot", "install-timer", "--exe", exe, "--into", into];
-    const shown = await root.run([...common, "--print"]);
-    assertIncludes(shown.stdout, `ExecStart=${exe} --root ${root.path} --config /`);
+    const inForce = { env: { OPDBUS_CONFIG: "/dev/null" } };
+    const shown = await root.run([...common, "--print"], inForce);
+    const start = `ExecStart=${exe} --root ${root.path} --config /dev/null`;
+    assertIncludes(shown.stdout, start);
     assertIncludes(shown.stdout, " snapshot rotate --quiet\n");
     const elsewhere = { cwd: "/tmp", env: { OPDBUS_CONFIG: "" } };
     const relative = ["--config", "../dev/null", ...common, "--replicate", "--print"];
