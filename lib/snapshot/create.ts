@@ -158,7 +158,8 @@ export function snapshotNamed(
   prefix: string,
   timeMs: number,
 ): string {
-  const taken = listFd(folderFd).map(({ name }) => new TextDecoder().decode(name));
+  const decoder = new TextDecoder();
+  const taken = listFd(folderFd).map(({ name }) => decoder.decode(name));
   const names = namesFor(prefix, timeMs, taken);
   for (const name of names) {
     try {

@@ -58,9 +58,13 @@ export function namesFor(
   timeMs: number,
   taken: Iterable<string>,
 ): string[] {
-  const there = new Set(taken);
+  const there = new Set<string>();
+  const minute = snapshotName(prefix, timeMs, "minute");
   let newestMs = -Infinity;
-  for (const name of there) {
+  for (const name of taken) {
+    // In another minute: before the time of all three names, or from the future.
+    if (!name.startsWith(minute)) continue;
+    there.add(name);
     const atMs = snapshotTime(prefix, name);
     if (atMs !== null && atMs <= timeMs) newestMs = Math.max(newestMs, atMs);
   }

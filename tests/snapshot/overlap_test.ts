@@ -120,14 +120,15 @@ crashTest("a finished file is not written to by who opened it half-made", async 
   const two = await createSnapshot(state, { nowMs: NOW });
   await Deno.writeTextFile(`${root.mount}/late.ts`, LATE);
   // Stopped right after it has opened and locked the part, as if between the two.
-  const stop = ["-f", "-qq", "-o", "/dev/null", "-e", "trace=flock"];
+  const log = `${root.mount}/strace`;
+  const stop = ["-f", "-qq", "-o", log, "-e", "trace=flock"];
   const inject = ["-e", "inject=flock:signal=SIGSTOP:when=1"];
   const run = [Deno.execPath(), "run", "-A", "--no-check", `${root.mount}/late.ts`];
   const late = new Deno.Command("strace", {
     args: [...stop, ...inject, ...run, two.path, file],
     stdout: "piped",
   }).spawn();
-  const pid = await stopped(late.pid);
+  const pid = await stopped(late.pid, log);
   await Deno.remove(`${file}.part`); // as a rename by the one that held the lock
   await sendToFile(one.path, file);
   const whole = await Deno.readFile(file);
@@ -137,15 +138,16 @@ crashTest("a finished file is not written to by who opened it half-made", async 
   assertEquals(await Deno.readFile(file), whole);
 });
 
-/** The process below strace, once it has stopped at its lock. */
-async function stopped(tracer: number): Promise<number> {
+/**
+ * The process below strace, once it has stopped at its lock. Its state in /proc says so at
+ * every call that strace looks at; strace's log only when the signal was taken.
+ */
+async function stopped(tracer: number, log: string): Promise<number> {
   for (;;) {
-    const tasks = await Deno.readTextFile(`/proc/${tracer}/task/${tracer}/children`);
-    const pid = Number(tasks.trim());
-    if (pid > 0) {
-      const status = await Deno.readTextFile(`/proc/${pid}/status`);
-      if (/^State:\s+[Tt]/m.test(status) && await hasPart(pid)) return pid;
-    }
+    const children = await Deno.readTextFile(`/proc/${tracer}/task/${tracer}/children`);
+    const pid = Number(children.trim());
+    const seen = await Deno.readTextFile(log).catch(() => "");
+    if (pid > 0 && seen.includes("stopped by SIGSTOP") && await hasPart(pid)) return pid;
     await new Promise((resolve) => setTimeout(resolve, 5));
   }
 }
