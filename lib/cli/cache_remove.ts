@@ -43,15 +43,15 @@ export const cacheClean = command<CleanFlags>({
       });
     }
     const cache = await openCache(context);
-    const plan = cache.clean({ ...limits, dryRun: true });
-    if (!flags.dryRun && plan.removed > 0) {
-      const what = `Remove ${plan.removed} vectors (${formatSize(plan.removedBytes)})`;
-      await confirm(context, what, flags.yes ?? false);
-    }
     const evictions: Eviction[] = [];
     const explain = flags.explain && { explain: (one: Eviction) => evictions.push(one) };
-    const dryRun = flags.dryRun || plan.removed === 0;
-    const done = cache.clean({ ...limits, ...explain, dryRun });
+    let done = cache.clean({ ...limits, ...explain, dryRun: true });
+    if (!flags.dryRun && done.removed > 0) {
+      const what = `Remove ${done.removed} vectors (${formatSize(done.removedBytes)})`;
+      await confirm(context, what, flags.yes ?? false);
+      evictions.length = 0; // told again by what is really done
+      done = cache.clean({ ...limits, ...explain });
+    }
     if (!context.out.json) {
       for (const one of evictions) context.out.line(explained(one, limits));
     }
