@@ -148,9 +148,6 @@ export class Arena implements Disposable {
     this.#texts[slot] = text;
     if (slot === this.#views.length) this.#views.push(undefined);
     this.#keys.subarray(slot * KEY_BYTES, (slot + 1) * KEY_BYTES).setFromHex(key);
-    this.#hits[slot] = 0;
-    this.#taken[slot] = 0;
-    this.#used[slot] = 0;
   }
 
   #slotFor(bytes: number, evicted: (use: SlotUse) => void): number {
@@ -174,7 +171,7 @@ export class Arena implements Disposable {
     this.#floats = new Float32Array(buffer);
   }
 
-  /** Frees a slot; at least one is taken. */
+  /** Frees a slot, its counts at zero again; at least one is taken. */
   #evict(evicted: (use: SlotUse) => void): number {
     for (;; this.#hand++) {
       if (this.#hand >= this.#texts.length) this.#hand = 0;
@@ -228,6 +225,7 @@ export class Arena implements Disposable {
     this.#texts.length = 0;
     this.#views.length = 0;
     this.#hits.fill(0);
+    this.#taken.fill(0);
     this.#used.fill(0);
     this.#hand = 0;
   }

@@ -37,13 +37,17 @@ export interface FileDigests {
  */
 export function openRegularFile(path: string): number {
   const fd = open(path, O_RDONLY | O_NOFOLLOW | O_NONBLOCK);
-  const stat = fstat(fd, path);
-  if (isRegular(stat)) return fd;
-  close(fd);
-  const what = isFolder(stat) ? "a folder" : "a device, pipe or socket";
-  throw new InputError("not_a_file", `Cannot read ${path}: it is ${what}, not a file`, {
-    hint: "name the file itself",
-  });
+  try {
+    const stat = fstat(fd, path);
+    if (isRegular(stat)) return fd;
+    const what = isFolder(stat) ? "a folder" : "a device, pipe or socket";
+    throw new InputError("not_a_file", `Cannot read ${path}: it is ${what}, not a file`, {
+      hint: "name the file itself",
+    });
+  } catch (error) {
+    close(fd);
+    throw error;
+  }
 }
 
 /**
