@@ -1,4 +1,5 @@
 /** Headless Chromium, driven over the DevTools protocol. */
+import { dirname } from "node:path";
 import { tempFolder } from "../support/scratch.ts";
 
 /** A page in a browser of the test's own. */
@@ -63,12 +64,19 @@ export async function openPage(url: string): Promise<Page> {
     ...controls(session),
     async [Symbol.asyncDispose]() {
       await session.close();
+      // Chromium keeps a socket in a temporary folder of its own, and leaves it there.
+      const socket = await Deno.readLink(`${profile.path}/SingletonSocket`);
       child.kill("SIGTERM");
       await child.status;
       await draining;
+      await Deno.remove(dirname(socket), { recursive: true }).catch(ignoreMissing);
       await profile[Symbol.asyncDispose]();
     },
   };
+}
+
+function ignoreMissing(error: unknown): void {
+  if (!(error instanceof Deno.errors.NotFound)) throw error;
 }
 
 type Session = Awaited<ReturnType<typeof connect>>;
