@@ -4,8 +4,8 @@
  */
 import { InputError, OpError } from "../base/errors.ts";
 import { isSysError } from "../../ffi/errno.ts";
-import { close, O_NONBLOCK, O_RDONLY, open, pread } from "../../ffi/files.ts";
-import { fstat, isRegular } from "../../ffi/stat.ts";
+import { close, pread } from "../../ffi/files.ts";
+import { openRegular } from "../base/regular_file.ts";
 import { VERSION } from "../base/version.ts";
 import { asPlainLine } from "./plain_text.ts";
 
@@ -192,20 +192,18 @@ function retryAfterMs(headers: Headers): number | null {
 
 function openFile(url: URL, offset: number): Source {
   const path = decodeURIComponent(url.pathname);
-  let fd: number;
+  const notAFile = () =>
+    new InputError("bad_url", `Cannot fetch ${url.href}: not a regular file`, {
+      hint: "check the path",
+    });
+  let opened: ReturnType<typeof openRegular>;
   try {
-    fd = open(path, O_RDONLY | O_NONBLOCK);
+    opened = openRegular(path, 0, notAFile);
   } catch (error) {
     if (isSysError(error, "ENOENT", "ENOTDIR")) throw new HttpError(404, url.href, null);
     throw error;
   }
-  const stat = fstat(fd, path);
-  if (!isRegular(stat)) {
-    close(fd);
-    throw new InputError("bad_url", `Cannot fetch ${url.href}: not a regular file`, {
-      hint: "check the path",
-    });
-  }
+  const { fd, stat } = opened;
   let at = offset;
   const body = new ReadableStream<Uint8Array>({
     pull(controller) {

@@ -13,8 +13,6 @@ import {
   O_CREAT,
   O_EXCL,
   O_NOFOLLOW,
-  O_NONBLOCK,
-  O_RDONLY,
   O_RDWR,
   O_TMPFILE,
   open,
@@ -24,9 +22,10 @@ import {
   unlinkAt,
   withFd,
 } from "../../ffi/files.ts";
-import { fstat, isRegular, type Stat, statAt } from "../../ffi/stat.ts";
+import { isRegular, type Stat, statAt } from "../../ffi/stat.ts";
 import { temporaryBeside } from "../base/durable.ts";
 import { InputError } from "../base/errors.ts";
+import { openRegular } from "../base/regular_file.ts";
 import { type ByteSource, bytesSource, fdSource } from "../stream/source.ts";
 import { FrameScanner } from "../stream/zstd_frames.ts";
 import { concat } from "./minisign/format.ts";
@@ -81,7 +80,9 @@ export class PackageFile implements Disposable {
    */
   requireThere(): void {
     try {
-      requireFile(statAt(AT_FDCWD, this.path), this.path);
+      const stat = statAt(AT_FDCWD, this.path);
+      if (!isRegular(stat)) throw notAFile(this.path);
+      checkedSize(stat, this.path);
     } catch (error) {
       if (!isSysError(error, "ENOENT", "ENOTDIR")) throw error;
       throw new InputError("no_such_file", `There is no package ${this.path}`, {
@@ -93,9 +94,9 @@ export class PackageFile implements Disposable {
 
   #take(): void {
     if (this.#bytes || this.#fd >= 0) return;
-    // Not blocking: a pipe that nobody writes to would be waited for.
-    withFd(open(this.path, O_RDONLY | O_NOFOLLOW | O_NONBLOCK), (fd) => {
-      const small = readSmall(fd, requireFile(fstat(fd, this.path), this.path));
+    const opened = openRegular(this.path, O_NOFOLLOW, () => notAFile(this.path));
+    withFd(opened.fd, (fd) => {
+      const small = readSmall(fd, checkedSize(opened.stat, this.path));
       if (small) this.#bytes = small;
       else this.#fd = privateCopy(fd, this.folder);
     });
@@ -107,13 +108,14 @@ export class PackageFile implements Disposable {
   }
 }
 
-/** The size of what may be a package. */
-function requireFile(stat: Stat, path: string): number {
-  if (!isRegular(stat)) {
-    throw new InputError("not_a_file", `Not a package: ${path} is not a regular file`, {
-      hint: "name the package file itself",
-    });
-  }
+function notAFile(path: string): InputError {
+  return new InputError("not_a_file", `Not a package: ${path} is not a regular file`, {
+    hint: "name the package file itself",
+  });
+}
+
+/** The size of what may be a package. @throws {InputError} `too_large` */
+function checkedSize(stat: Stat, path: string): number {
   if (stat.sizeBytes > MAX_PACKAGE_BYTES) {
     throw new InputError(
       "too_large",

@@ -1,15 +1,9 @@
 /** Signing and checking, with BLAKE2b-512 of the file taken in pieces. */
 import { createHash, createPublicKey, sign, verify } from "node:crypto";
-import {
-  close,
-  O_NOFOLLOW,
-  O_NONBLOCK,
-  O_RDONLY,
-  open,
-  read,
-} from "../../../ffi/files.ts";
-import { fstat, isFolder, isRegular } from "../../../ffi/stat.ts";
+import { close, O_NOFOLLOW, read } from "../../../ffi/files.ts";
+import { isFolder, type Stat } from "../../../ffi/stat.ts";
 import { DifferenceError, InputError } from "../../base/errors.ts";
+import { openRegular } from "../../base/regular_file.ts";
 import { isPlainLine } from "../plain_text.ts";
 import { concat, MAX_COMMENT_LENGTH, type PublicKey, type Signature } from "./format.ts";
 import { privateKeyObject, type SecretKey } from "./secret_key.ts";
@@ -28,29 +22,6 @@ export interface FileDigests {
 }
 
 /**
- * Opens a file that has an end: a device may have none, and opening a pipe waits for
- * somebody to write.
- *
- * @param path the file; a link is not followed
- * @returns a descriptor that the caller closes
- * @throws {InputError} `not_a_file`; {SysError} what open gave
- */
-export function openRegularFile(path: string): number {
-  const fd = open(path, O_RDONLY | O_NOFOLLOW | O_NONBLOCK);
-  try {
-    const stat = fstat(fd, path);
-    if (isRegular(stat)) return fd;
-    const what = isFolder(stat) ? "a folder" : "a device, pipe or socket";
-    throw new InputError("not_a_file", `Cannot read ${path}: it is ${what}, not a file`, {
-      hint: "name the file itself",
-    });
-  } catch (error) {
-    close(fd);
-    throw error;
-  }
-}
-
-/**
  * Reads a file once for both digests.
  *
  * @param path the file; a link is not followed
@@ -58,12 +29,19 @@ export function openRegularFile(path: string): number {
  * @throws {InputError} `not_a_file`, or past the limit; {SysError} what open gave
  */
 export function digestFile(path: string, limitBytes = Infinity): FileDigests {
-  const fd = openRegularFile(path);
+  const { fd } = openRegular(path, O_NOFOLLOW, (stat) => notAFile(path, stat));
   try {
     return digestFd(fd, path, limitBytes);
   } finally {
     close(fd);
   }
+}
+
+function notAFile(path: string, stat: Stat): InputError {
+  const what = isFolder(stat) ? "a folder" : "a device, pipe or socket";
+  return new InputError("not_a_file", `Cannot read ${path}: it is ${what}, not a file`, {
+    hint: "name the file itself",
+  });
 }
 
 /** {@link digestFile} of an open file, from where it stands. */
