@@ -1,27 +1,37 @@
 /**
- * Builds lib/cache/kernel_wasm.ts from lib/cache/kernel.wat, and lib/cache/sha256_wasm.ts
- * from scripts/lib/sha256_wat.ts: `deno run -A scripts/lib/build_kernel.ts`.
+ * Builds the modules of WebAssembly: lib/cache/kernel_wasm.ts from lib/cache/kernel.wat,
+ * lib/cache/sha256_wasm.ts from scripts/lib/sha256_wat.ts, lib/stream/crc32c_wasm.ts from
+ * scripts/lib/crc32c_wat.ts: `deno run -A scripts/lib/build_kernel.ts`.
  */
 import wabtInit from "wabt";
+import { crc32cWat } from "./crc32c_wat.ts";
 import { sha256Wat } from "./sha256_wat.ts";
 
-const FOLDER = new URL("../../lib/cache/", import.meta.url);
+const LIB = new URL("../../lib/", import.meta.url);
 
 async function assemble(name: string, text: string): Promise<Uint8Array> {
   const wabt = await wabtInit();
-  const module = wabt.parseWat(name, text, { simd: true });
+  const module = wabt.parseWat(name, text, { simd: true, relaxed_simd: true });
   module.validate();
   return module.toBinary({}).buffer;
 }
 
 /** The bytes of the vector kernels. */
 export async function buildKernel(): Promise<Uint8Array> {
-  return assemble("kernel.wat", await Deno.readTextFile(new URL("kernel.wat", FOLDER)));
+  return assemble(
+    "kernel.wat",
+    await Deno.readTextFile(new URL("cache/kernel.wat", LIB)),
+  );
 }
 
 /** The bytes of SHA-256. */
 export function buildSha256(): Promise<Uint8Array> {
   return assemble("sha256.wat", sha256Wat());
+}
+
+/** The bytes of CRC-32C. */
+export function buildCrc32c(): Promise<Uint8Array> {
+  return assemble("crc32c.wat", crc32cWat());
 }
 
 /** What the file of a module says. @param from what it is built from */
@@ -35,14 +45,20 @@ ${lines.join("\n")}
 }
 
 if (import.meta.main) {
-  const write = (name: string, text: string) =>
-    Deno.writeTextFile(new URL(name, FOLDER), text);
+  const write = (name: string, wasm: Uint8Array, constant: string, from: string) =>
+    Deno.writeTextFile(new URL(name, LIB), source(wasm, constant, from));
+  const here = "scripts/lib/";
+  await write("cache/kernel_wasm.ts", await buildKernel(), "KERNEL_BASE64", "kernel.wat");
   await write(
-    "kernel_wasm.ts",
-    source(await buildKernel(), "KERNEL_BASE64", "kernel.wat"),
+    "cache/sha256_wasm.ts",
+    await buildSha256(),
+    "SHA256_BASE64",
+    `${here}sha256_wat.ts`,
   );
   await write(
-    "sha256_wasm.ts",
-    source(await buildSha256(), "SHA256_BASE64", "scripts/lib/sha256_wat.ts"),
+    "stream/crc32c_wasm.ts",
+    await buildCrc32c(),
+    "CRC32C_BASE64",
+    `${here}crc32c_wat.ts`,
   );
 }

@@ -1,4 +1,6 @@
 import { crc32c, crcBuffer } from "../../lib/stream/crc32c.ts";
+import { CRC32C_BASE64 } from "../../lib/stream/crc32c_wasm.ts";
+import { buildCrc32c } from "../../scripts/lib/build_kernel.ts";
 import { assertEquals } from "../support/assert.ts";
 
 /** RFC 3720, B.4: usual CRC-32C, which inverts before and after. */
@@ -22,5 +24,16 @@ Deno.test("the fast routine agrees with the table at every length and alignment"
       assertEquals(buffer.crc(start, length), crc32c(piece), `${start}+${length}`);
     }
   }
+  // A block of sixteen lanes is 16,384 bytes: just below, at and past one, two and more.
+  for (const blocks of [1, 2, 5]) {
+    for (const more of [-17, -1, 0, 1, 15, 16, 17, 1024]) {
+      const length = blocks * 16_384 + more, piece = buffer.bytes.subarray(5, 5 + length);
+      assertEquals(buffer.crc(5, length), crc32c(piece), `${length}`);
+    }
+  }
   assertEquals(buffer.crc(3, 99_990), crc32c(buffer.bytes.subarray(3, 99_993)));
+});
+
+Deno.test("the routine is what its text says", async () => {
+  assertEquals(CRC32C_BASE64, (await buildCrc32c()).toBase64(), "run build_kernel.ts");
 });
