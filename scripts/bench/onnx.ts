@@ -23,6 +23,11 @@ const SETTLE_MS = 120;
 const MAX_ROUNDS = 11;
 /** Pairs of fresh processes for a case, so that one process alone does not decide it. */
 const PAIRS = 3;
+/**
+ * Small runs before the first that is timed. V8 compiles the engine's functions a second
+ * time, better, while they run: until about the fortieth run that is what one would time.
+ */
+const WARMUP_RUNS = 60;
 /** Rounds of the 2,000 sentences: one alone was decided by the machine's other guests. */
 const TEXTS_ROUNDS = 3;
 
@@ -98,6 +103,13 @@ async function inTurn(
   return (await timesInTurn(peers, request, rounds)).map(median);
 }
 
+/** See {@link WARMUP_RUNS}. */
+async function warmUp(peer: Peer): Promise<void> {
+  for (let run = 0; run < WARMUP_RUNS; run++) {
+    await peer.ask({ op: "run", rows: 1, columns: 16 });
+  }
+}
+
 /** Milliseconds per text of one run of the model, without tokenising. */
 async function runs(
   context: BenchContext,
@@ -116,6 +128,7 @@ async function runs(
       await using ours = await openOurs(place, precision, device);
       await using theirs = start(device === "cpu" ? "node" : "web");
       await theirs.ask({ op: "open", file: place.file[precision], threads: THREADS });
+      if (device === "wasm") { for (const peer of [ours, theirs]) await warmUp(peer); }
       for (const { batch, columns, times } of cases) {
         // About as many tokens for every case: the small ones need more rounds.
         const budget = device === "cpu" ? 6_000 : 2_000;

@@ -1,35 +1,47 @@
 /**
  * Which test files belong to which group. A group is a folder (`tests/crash/`) or the end
  * of a file's name (`tests/cache/crash_test.ts`, `tests/cache/put_crash_test.ts`), so that
- * a room may keep its own; what belongs to none is `unit`.
+ * a room may keep its own. Of the others, those with a test that wants a real btrfs are
+ * `platform`, the rest is `unit`.
  */
 
 /** Groups that a folder or a file's name puts a test in. */
-const NAMED = ["platform", "hostile", "crash", "binary", "house"] as const;
+const NAMED = ["hostile", "crash", "binary", "house"] as const;
+/** How a test says that it wants root and a loop-mounted btrfs. */
+const PLATFORM_CALL = /^platformTest\(/m;
 
 /** Tests of the command line and of the documents; they run over the sources and the file. */
 const COMMAND_LINE = ["tests/cli/", "tests/docs/"];
 
-/** Every test file, as paths from the repository. */
-export function testFiles(repo: string): string[] {
-  const found: string[] = [];
+/** A test file. */
+export interface TestFile {
+  /** From the repository. */
+  readonly path: string;
+  readonly group: string;
+}
+
+/** Every test file, sorted by path. */
+export function testFiles(repo: string): TestFile[] {
+  const found: TestFile[] = [];
   const visit = (folder: string) => {
     for (const entry of Deno.readDirSync(repo + folder)) {
       const path = `${folder}/${entry.name}`;
       if (entry.isDirectory) visit(path);
-      else if (entry.name.endsWith("_test.ts")) found.push(path);
+      else if (entry.name.endsWith("_test.ts")) {
+        found.push({ path, group: groupOf(path, Deno.readTextFileSync(repo + path)) });
+      }
     }
   };
   visit("tests");
-  return found.sort();
+  return found.sort((a, b) => a.path < b.path ? -1 : 1);
 }
 
-/** The group of a test file. */
-export function groupOf(path: string): string {
+/** The group of a test file. @param text what stands in it */
+export function groupOf(path: string, text: string): string {
   return NAMED.find((group) =>
     path.startsWith(`tests/${group}/`) || path.endsWith(`/${group}_test.ts`) ||
     path.endsWith(`_${group}_test.ts`)
-  ) ?? "unit";
+  ) ?? (PLATFORM_CALL.test(text) ? "platform" : "unit");
 }
 
 /** What to run: over the sources, only with the executable, and again with it. */
@@ -43,19 +55,24 @@ export interface Choice {
  * @param all every test file
  * @param wanted groups, folders or files; none for everything
  */
-export function chooseFiles(all: readonly string[], wanted: readonly string[]): Choice {
-  const inGroup = (path: string, name: string) =>
-    groupOf(path) === name || path === name ||
+export function chooseFiles(
+  all: readonly TestFile[],
+  wanted: readonly string[],
+): Choice {
+  const inGroup = ({ path, group }: TestFile, name: string) =>
+    group === name || path === name ||
     path.startsWith(`${name.replace(/\/$/, "")}/`) || path.startsWith(`tests/${name}/`);
   const chosen = wanted.length === 0
     ? all
-    : all.filter((path) => wanted.some((name) => inGroup(path, name)));
-  const binary = chosen.filter((path) => groupOf(path) === "binary");
+    : all.filter((file) => wanted.some((name) => inGroup(file, name)));
+  const paths = (files: readonly TestFile[]) => files.map(({ path }) => path);
   return {
-    source: chosen.filter((path) => groupOf(path) !== "binary"),
-    binary: [...binary],
+    source: paths(chosen.filter(({ group }) => group !== "binary")),
+    binary: paths(chosen.filter(({ group }) => group === "binary")),
     executable: wanted.length === 0 || wanted.includes("binary")
-      ? all.filter((path) => COMMAND_LINE.some((folder) => path.startsWith(folder)))
+      ? paths(all).filter((path) =>
+        COMMAND_LINE.some((folder) => path.startsWith(folder))
+      )
       : [],
   };
 }
