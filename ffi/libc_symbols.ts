@@ -123,6 +123,8 @@ export const LIBC_SYMBOLS = {
   clock_gettime: { parameters: ["i32", "buffer"], result: "i32" },
   /** int socket(int domain, int type, int protocol) */
   socket: { parameters: ["i32", "i32", "i32"], result: "i32" },
+  /** int getsockopt(int fd, int level, int name, void *value, socklen_t *length) */
+  getsockopt: { parameters: ["i32", "i32", "i32", "buffer", "buffer"], result: "i32" },
   /** ssize_t sendto(int fd, const void *buf, size_t, int flags, const sockaddr *, socklen_t) */
   sendto: {
     parameters: ["i32", "buffer", "usize", "i32", "buffer", "u32"],

@@ -1,6 +1,7 @@
 /** Where the service listens: sockets that systemd opened, a unix socket, a TCP address. */
 import { isSysError } from "../../ffi/errno.ts";
 import { AT_FDCWD, mkdirAt, unlinkAt } from "../../ffi/files.ts";
+import { isListeningUnixStream } from "../../ffi/socket_kind.ts";
 import { S_IFMT, S_IFSOCK, statAt } from "../../ffi/stat.ts";
 import { asOpError, OpError } from "../base/errors.ts";
 import type { Listening, ListenOn } from "./http_server.ts";
@@ -28,12 +29,15 @@ export class Listeners {
   ) {}
 
   /**
-   * Takes over sockets that systemd opened.
+   * Takes over sockets that systemd opened. A TCP socket is not: whom it lets in, and with
+   * what token, is known only of an address that the configuration names.
+   *
    * @throws {OpError} `cannot_listen` for one that is no unix stream socket
    */
   async takeOver(fds: readonly number[]): Promise<void> {
     for (const fd of fds) {
       try {
+        if (!isListeningUnixStream(fd)) throw new TypeError("no listening unix socket");
         await this.server.listen({ fd });
       } catch (cause) {
         const message = `Cannot take over the socket that systemd opened as ${fd}`;

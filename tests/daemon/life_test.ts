@@ -68,25 +68,42 @@ Deno.test("of two services on one root one runs the schedule, and the other one 
   assertEquals(await second.stop(), 0);
 });
 
-/** Opens a listening TCP socket as systemd would, and becomes the command that is given. */
-const ACTIVATE = `
+/** Opens a socket as systemd would, and becomes the command that is given. */
+const activate = (open: string) => `
 import os, socket, sys
-s = socket.socket()
-s.bind(("0.0.0.0", 0))
-s.listen()
+${open}
+if s.fileno() == 3: s = socket.fromfd(3, s.family, s.type)
 os.dup2(s.fileno(), 3, inheritable=True)
 os.environ.update(LISTEN_FDS="1", LISTEN_PID=str(os.getpid()))
 os.execv(sys.argv[1], sys.argv[1:])`;
 
+const TCP = `s = socket.socket(); s.bind(("0.0.0.0", 0)); s.listen()`;
+const NOT_LISTENING = `s = socket.socket(socket.AF_UNIX)`;
+const DATAGRAMS = `s = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM); s.bind("")`;
+
+/** Serves until it ends, or says that it took the socket over. */
+async function serveOn(open: string, root: string) {
+  const [program, ...args] = cliCommand();
+  const child = new Deno.Command("/usr/bin/python3", {
+    args: ["-c", activate(open), program!, ...args, "--root", root, "serve"],
+    env: { OPDBUS_CONFIG: "/dev/null" },
+    stdin: "null",
+    stdout: "null",
+    stderr: "piped",
+  }).spawn();
+  let said = "";
+  for await (const text of child.stderr.pipeThrough(new TextDecoderStream())) {
+    said += text;
+    if (said.includes("took over")) child.kill("SIGKILL");
+  }
+  return { code: (await child.status).code, said };
+}
+
 Deno.test("a TCP socket that systemd opens is not taken over, whoever may reach it", async () => {
   await using root = await plainRoot();
-  const [program, ...args] = cliCommand();
-  const serve = [program!, ...args, "--root", root.path, "serve"];
-  const { code, stderr } = await new Deno.Command("/usr/bin/python3", {
-    args: ["-c", ACTIVATE, ...serve],
-    env: { OPDBUS_CONFIG: "/dev/null" },
-  }).output();
-  const said = new TextDecoder().decode(stderr);
-  assertEquals(code, 1, said);
-  assertIncludes(said, "for TCP set serve.listen");
+  for (const open of [TCP, NOT_LISTENING, DATAGRAMS]) {
+    const { code, said } = await serveOn(open, root.path);
+    assertEquals(code, 1, said);
+    assertIncludes(said, "for TCP set serve.listen");
+  }
 });
