@@ -55,8 +55,10 @@ export interface SessionSettings {
   readonly providers?: readonly Provider[];
   /** `AddSessionConfigEntry` pairs. */
   readonly config?: Readonly<Record<string, string>>;
-  /** CPUs of a thread that makes the runs that are alone; Deno's own threads make others. */
-  readonly runOn?: readonly number[];
+  /** The CPUs of each thread of our own that makes runs; Deno's threads make the others. */
+  readonly runOn?: readonly (readonly number[])[];
+  /** Runs that such a thread is given at most before it has made them; default 1. */
+  readonly runsAhead?: number;
 }
 
 /** Runs that Deno's threads make before a session starts its own: most programs end there. */
@@ -153,7 +155,7 @@ export class OnnxRuntime {
         const call = "CreateSessionFromArray";
         await this.callAsync(call, this.#env, model, length, options, out);
       }
-      return new OnnxSession(this, pointerOf(out[0]!), this.#memory, settings.runOn);
+      return new OnnxSession(this, pointerOf(out[0]!), this.#memory, settings);
     } finally {
       this.call("ReleaseSessionOptions", options);
     }
@@ -248,13 +250,13 @@ export class OnnxSession implements Disposable {
   #running = 0;
   #closing = false;
   #runs = 0;
-  #thread: NativeThread | null = null;
+  #threads: NativeThread[] = [];
 
   constructor(
     readonly runtime: OnnxRuntime,
     session: Pointer,
     readonly memory: Pointer,
-    readonly runOn?: readonly number[],
+    readonly settings: Pick<SessionSettings, "runOn" | "runsAhead">,
   ) {
     this.#session = session;
   }
@@ -310,16 +312,22 @@ export class OnnxSession implements Disposable {
   }
 
   #call(...args: Argument[]): Promise<void> {
-    if (++this.#runs === RUNS_WITHOUT_THREAD && this.runOn) void this.#hire(this.runOn);
-    // Deno's threads make the runs beside another one, and all where none can be had.
-    return this.#thread?.started && this.#running === 1
-      ? this.runtime.callOn(this.#thread, "Run", ...args)
+    const { runOn, runsAhead = 1 } = this.settings;
+    if (++this.#runs === RUNS_WITHOUT_THREAD && runOn) void this.#hire(runOn);
+    let free: NativeThread | undefined;
+    for (const thread of this.#threads) {
+      if (thread.started && thread.queued < (free?.queued ?? runsAhead)) free = thread;
+    }
+    // Deno's threads make what is too much for ours, and all where none can be had.
+    return free
+      ? this.runtime.callOn(free, "Run", ...args)
       : this.runtime.callAsync("Run", ...args);
   }
 
-  async #hire(cpus: readonly number[]): Promise<void> {
+  async #hire(runOn: readonly (readonly number[])[]): Promise<void> {
     const { NativeThread } = await import("./native_thread.ts");
-    if (this.#session !== null) this.#thread = new NativeThread(cpus);
+    if (this.#session === null) return;
+    this.#threads = runOn.map((cpus) => new NativeThread(cpus));
   }
 
   #tensor(input: InputTensor): Pointer {
@@ -345,6 +353,6 @@ export class OnnxSession implements Disposable {
     if (this.#running > 0 || this.#session === null) return;
     this.runtime.call("ReleaseSession", this.#session);
     this.#session = null;
-    this.#thread?.[Symbol.dispose]();
+    for (const thread of this.#threads) thread[Symbol.dispose]();
   }
 }

@@ -40,6 +40,19 @@ Deno.test("its calls take turns, get all eight arguments, and let the event loop
   await assertRejects(() => thread.call(0n, Array(9).fill(0n)), RangeError);
 });
 
+Deno.test("more calls than fit into its memory are made in order, each with its result", async () => {
+  using thread = new NativeThread(getAffinity());
+  const labs = addressOfFunction("labs");
+  const order: bigint[] = [];
+  const calls = Array.from({ length: 40 }, async (_, i) => {
+    order.push(await thread.call(labs, [BigInt.asUintN(64, BigInt(-i))]));
+  });
+  assertEquals(thread.queued, 40);
+  await Promise.all(calls);
+  assertEquals(order, Array.from({ length: 40 }, (_, i) => BigInt(i)));
+  assertEquals(thread.queued, 0);
+});
+
 Deno.test("a thread that is closed ends after the call under way", async () => {
   const thread = new NativeThread(getAffinity());
   const last = thread.call(addressOfFunction("getpid"), []);
