@@ -131,13 +131,16 @@ export const diff = command<DiffFlags, [string]>({
   },
 });
 
-/** Without the plugins that were removed since; each of them is named. */
+/** Without the plugins that were removed or broken since; each of them is named. */
 function stillInstalled(context: Context, place: StatePlace, desired: Desired): Desired {
   const known = new Set(place.plugins.map(({ name }) => name));
   for (const name of Object.keys(desired)) {
-    if (!known.has(name)) {
-      context.out.warn(`${name} is not installed any more: not checked`);
-    }
+    if (known.has(name)) continue;
+    const reason = place.unusable.get(name);
+    const why = reason === undefined
+      ? "is not installed any more"
+      : `cannot be used (${reason})`;
+    context.out.warn(`${name} ${why}: not checked`);
   }
   return Object.fromEntries(Object.entries(desired).filter(([name]) => known.has(name)));
 }

@@ -1,4 +1,9 @@
-import { assertEquals, assertIncludes, assertThrows } from "../support/assert.ts";
+import {
+  assertEquals,
+  assertIncludes,
+  assertRejects,
+  assertThrows,
+} from "../support/assert.ts";
 import { cli } from "../support/cli.ts";
 import { manifest } from "../support/state_root.ts";
 import { startStore, type Store, storeMapping } from "../support/store.ts";
@@ -57,4 +62,34 @@ Deno.test("of plugins in a circle of dependencies only the members are unusable"
   const one = await cli(["query", "--plugin", "p"], { env });
   assertEquals(one.code, 1);
   assertIncludes(one.stderr, "The plugin p is installed, but cannot be used");
+});
+
+Deno.test("a state file that names a broken plugin is told that, and why", async () => {
+  await using store = await startStore();
+  const { root } = store;
+  const ALL = { store: { a: "x" } };
+  await root.apply(ALL);
+  await root.put("broken", "plugin.toml", manifest("broken"));
+  await root.put("broken", "semantic-mapping.toml", "[service]\nname = 5\n");
+  const wanted = { broken: { a: "x" } };
+  const message = /broken is installed, but cannot be used: .*name/;
+  await assertRejects(() => root.apply(wanted), OpError, message);
+  await assertRejects(() => root.diff(wanted), OpError, message);
+
+  const env = environment(store);
+  const file = `${store.bus.folder}/state.json`;
+  await Deno.writeTextFile(file, JSON.stringify({ version: 1, plugins: wanted }));
+  for (const args of [["diff"], ["apply", "--yes"], ["verify"]]) {
+    const { code, stderr } = await cli([...args, file], { env });
+    assertEquals(code, 1);
+    assertIncludes(stderr, "The plugin broken is installed, but cannot be used: ");
+    assertIncludes(stderr, "op-dbus plugin show broken");
+  }
+  // What was applied before it broke.
+  await root.put("store", "semantic-mapping.toml", "[service]\nname = 5\n");
+  const verified = await cli(["verify"], { env });
+  assertIncludes(verified.stderr, /store cannot be used \(.*\): not checked/);
+  const back = await cli(["rollback", "--to-checkpoint", "latest", "--yes"], { env });
+  assertEquals(back.code, 1);
+  assertIncludes(back.stderr, /Cannot bring back store \(its plugin cannot be used: /);
 });
