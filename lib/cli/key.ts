@@ -1,9 +1,10 @@
 /** op-dbus key, sign, verify-signature */
+import { absolute } from "./absolute.ts";
 import { command, group } from "./command.ts";
 import { confirm } from "./confirm.ts";
 import { argument, textFlag, toggle, YES } from "./flags.ts";
 import { password, secretKey } from "./password.ts";
-import { absolute, inWorkplace, openTrust, WAIT } from "./plugin_place.ts";
+import { inWorkplace, openTrust, WAIT } from "./plugin_place.ts";
 import { table } from "./table.ts";
 
 const PASSWORD_FILE = textFlag(

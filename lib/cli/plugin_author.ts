@@ -1,8 +1,9 @@
 /** op-dbus plugin pack, snapshot, inspect */
 import { formatSize } from "../base/units.ts";
+import { absolute } from "./absolute.ts";
 import { command } from "./command.ts";
 import { argument, textFlag, toggle } from "./flags.ts";
-import { absolute, inWorkplace, openTrust, WAIT } from "./plugin_place.ts";
+import { inWorkplace, openTrust, WAIT } from "./plugin_place.ts";
 import { table } from "./table.ts";
 
 interface PackFlags {

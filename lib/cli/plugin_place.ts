@@ -211,9 +211,3 @@ export function tellMerge(context: Context, name: string, { report }: Prepared):
 export function mergeJson({ report }: Prepared) {
   return { kept: report.kept, conflicts: report.conflicts, abandoned: report.abandoned };
 }
-
-/** A path as it was typed, made absolute. */
-export function absolute(path: string): string {
-  if (path.startsWith("/")) return path;
-  return `${Deno.cwd()}/${path.replace(/^(\.\/+)+/, "")}`.replace(/\/\.$/, "");
-}

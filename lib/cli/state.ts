@@ -116,7 +116,7 @@ export const diff = command<DiffFlags, [string]>({
     });
     if (flags.output !== undefined) {
       const { writeDurably } = await import("../base/durable.ts");
-      const { absolute } = await import("./plugin_place.ts");
+      const { absolute } = await import("./absolute.ts");
       const bytes = new TextEncoder().encode(`${JSON.stringify(plan, null, 2)}\n`);
       writeDurably(absolute(flags.output), bytes, 0o600);
       context.out.note(`Saved the plan in ${flags.output}`);
