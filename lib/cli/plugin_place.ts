@@ -4,10 +4,15 @@ import type { Prepared } from "../plugin/activate.ts";
 import type { Workplace } from "../plugin/transaction.ts";
 import type { Context } from "./context.ts";
 import { openRecorder } from "./open_chain.ts";
-import { durationFlag } from "./flags.ts";
+import { durationFlag, toggle } from "./flags.ts";
 
 /** `--wait` of every command that takes the plugins' lock. */
 export const WAIT = durationFlag("Wait this long for another op-dbus to finish");
+
+/** `--ignore-requirements` of what makes a version live. */
+export const IGNORE_REQUIREMENTS = toggle(
+  "Also where this host lacks what a plugin needs",
+);
 
 /** Runs with the plugins' lock held; tells what an interrupted command left. */
 export async function inWorkplace<T>(
