@@ -89,7 +89,11 @@ const FORMATS: Readonly<Record<string, readonly Format[]>> = {
       title: "Key and signature",
       where: "`.key`, `.pub`, `.minisig`",
       source: "lib/plugin/minisign/format.ts",
-      more: "A package's trusted comment binds its name, version, digest and time.",
+      more:
+        "A package's trusted comment binds its time, name, version and digest, in fields " +
+        "apart by tabs: `timestamp:SECONDS`, `name:NAME`, `version:VERSION`, " +
+        "`digest:sha256:HEX`; a difference has `from:VERSION`, too. Without them, as " +
+        "plain `minisign` signs, the package is refused.",
     },
     {
       title: "repository.toml",

@@ -1,5 +1,6 @@
 /** op-dbus init */
 import { InputError } from "../base/errors.ts";
+import { absolute } from "./absolute.ts";
 import { command } from "./command.ts";
 import { sizeFlag, textFlag, toggle } from "./flags.ts";
 
@@ -52,10 +53,6 @@ export const init = command<InitFlags>({
     );
   },
 });
-
-function absolute(path: string): string {
-  return path.startsWith("/") ? path : `${Deno.cwd()}/${path}`;
-}
 
 function describe(
   result: { root: string; kind: string; created: readonly string[]; changed: boolean },

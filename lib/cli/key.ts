@@ -1,9 +1,10 @@
 /** op-dbus key, sign, verify-signature */
+import { absolute, outputFile } from "./absolute.ts";
 import { command, group } from "./command.ts";
 import { confirm } from "./confirm.ts";
 import { argument, textFlag, toggle, YES } from "./flags.ts";
 import { password, secretKey } from "./password.ts";
-import { absolute, inWorkplace, openTrust, WAIT } from "./plugin_place.ts";
+import { inWorkplace, openTrust, WAIT } from "./plugin_place.ts";
 import { table } from "./table.ts";
 
 const PASSWORD_FILE = textFlag(
@@ -34,7 +35,7 @@ const generate = command<GenerateFlags, [string]>({
     const { formatPublicKey } = await import("../plugin/minisign/format.ts");
     const { writeDurably } = await import("../base/durable.ts");
     const { requireFree } = await import("../plugin/pack.ts");
-    const secretPath = absolute(`${name}.key`), publicPath = absolute(`${name}.pub`);
+    const secretPath = outputFile(`${name}.key`), publicPath = outputFile(`${name}.pub`);
     for (const path of [secretPath, publicPath]) requireFree(path, flags.force ?? false);
     const secret = flags.noPassword
       ? null

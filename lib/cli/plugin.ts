@@ -5,7 +5,7 @@ import { inspect, pack, snapshot } from "./plugin_author.ts";
 import { create } from "./plugin_create.ts";
 import { activate, gc, remove, rollback, verify } from "./plugin_change.ts";
 import { install, upgrade } from "./plugin_install.ts";
-import { absolute } from "./plugin_place.ts";
+import { absolute } from "./absolute.ts";
 import { table } from "./table.ts";
 
 const list = command({

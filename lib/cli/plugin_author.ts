@@ -1,8 +1,9 @@
 /** op-dbus plugin pack, snapshot, inspect */
 import { formatSize } from "../base/units.ts";
+import { absolute, outputFolder } from "./absolute.ts";
 import { command } from "./command.ts";
 import { argument, textFlag, toggle } from "./flags.ts";
-import { absolute, inWorkplace, openTrust, WAIT } from "./plugin_place.ts";
+import { inWorkplace, openTrust, WAIT } from "./plugin_place.ts";
 import { table } from "./table.ts";
 
 interface PackFlags {
@@ -45,7 +46,7 @@ export const pack = command<PackFlags, [string]>({
     const { packPlugin } = await import("../plugin/pack.ts");
     const epoch = await sourceDateEpoch();
     const packed = await packPlugin(absolute(folder), {
-      output: absolute(flags.output ?? "."),
+      output: outputFolder(flags.output ?? "."),
       signal: context.signal,
       ...(flags.force && { force: true }),
       ...(flags.deltaFrom !== undefined && { deltaFrom: flags.deltaFrom }),
@@ -81,12 +82,13 @@ export const snapshot = command<SnapshotFlags, [string]>({
     const { snapshotPlugin } = await import("../plugin/snapshot.ts");
     const { requirePluginName } = await import("../plugin/names.ts");
     requirePluginName(name);
+    const output = outputFolder(flags.output ?? ".");
     const made = await inWorkplace(
       context,
       flags.wait,
       (place) =>
         snapshotPlugin(place, name, {
-          output: absolute(flags.output ?? "."),
+          output,
           signal: context.signal,
           ...(flags.force && { force: true }),
           ...(flags.deltaFrom !== undefined && { deltaFrom: flags.deltaFrom }),

@@ -1,14 +1,32 @@
 /** op-dbus plugin activate, rollback, remove, gc, verify */
 import { command } from "./command.ts";
 import { confirm } from "./confirm.ts";
+import type { Context } from "./context.ts";
 import { argument, countFlag, DRY_RUN, toggle, YES } from "./flags.ts";
-import { inWorkplace, mergeJson, tellMerge, WAIT } from "./plugin_place.ts";
+import {
+  IGNORE_REQUIREMENTS,
+  inWorkplace,
+  mergeJson,
+  tellMerge,
+  WAIT,
+} from "./plugin_place.ts";
 import { table } from "./table.ts";
 
 const DEFAULT_KEEP = 3;
 
+/** What the host is checked with before a version becomes live. */
+async function hostCheck(
+  context: Context,
+  { ignoreRequirements = false }: { readonly ignoreRequirements?: boolean },
+) {
+  const { thisHost } = await import("../plugin/requirements.ts");
+  const note = (line: string) => context.out.warn(line);
+  return { host: thisHost(), note, ignoreRequirements };
+}
+
 interface ActivateFlags {
   readonly allowUnsigned?: boolean;
+  readonly ignoreRequirements?: boolean;
   readonly dryRun?: boolean;
   readonly yes?: boolean;
   readonly wait?: number;
@@ -22,6 +40,7 @@ export const activate = command<ActivateFlags, [string]>({
   examples: ["op-dbus plugin activate lxc@1.2.0 --yes"],
   flags: {
     allowUnsigned: toggle("Also a snapshot that op-dbus did not verify itself"),
+    ignoreRequirements: IGNORE_REQUIREMENTS,
     dryRun: DRY_RUN,
     yes: YES,
     wait: WAIT,
@@ -39,7 +58,10 @@ export const activate = command<ActivateFlags, [string]>({
     }
     const dryRun = flags.dryRun ?? false, shown = `${version.name}@${version.version}`;
     await inWorkplace(context, flags.wait, async (place) => {
-      const from = planActivation(place, version, flags.allowUnsigned);
+      const from = await planActivation(place, version, {
+        ...await hostCheck(context, flags),
+        allowUnverified: flags.allowUnsigned ?? false,
+      });
       const what = `make ${shown} live${from === null ? "" : ` in place of ${from}`}`;
       if (dryRun) {
         const plan = { dry_run: true, ...version, from };
@@ -66,7 +88,12 @@ export const rollback = command<RollbackFlags, [string]>({
     "op-dbus plugin rollback lxc --dry-run",
     "op-dbus plugin rollback lxc --yes",
   ],
-  flags: { dryRun: DRY_RUN, yes: YES, wait: WAIT },
+  flags: {
+    ignoreRequirements: IGNORE_REQUIREMENTS,
+    dryRun: DRY_RUN,
+    yes: YES,
+    wait: WAIT,
+  },
   positional: { kind: "tuple", parameters: [argument("Plugin", "NAME")] },
   async run(context, flags, name) {
     const { planRollback, rollbackPlugin } = await import("../plugin/manage.ts");
@@ -74,8 +101,8 @@ export const rollback = command<RollbackFlags, [string]>({
     requirePluginName(name);
     const dryRun = flags.dryRun ?? false;
     await inWorkplace(context, flags.wait, async (place) => {
-      const planned = planRollback(place, name), to = planned.record.subject;
-      const { from } = planned;
+      const planned = await planRollback(place, name, await hostCheck(context, flags));
+      const { from } = planned, to = planned.record.subject;
       const what = `go back to ${to}, with its state of that time` +
         (from === null ? "" : `; ${from} and its state are kept beside it`);
       if (!dryRun) {

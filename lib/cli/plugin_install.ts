@@ -6,6 +6,7 @@ import { DRY_RUN, toggle, YES } from "./flags.ts";
 import {
   changeJson,
   changeLine,
+  IGNORE_REQUIREMENTS,
   importInstall,
   installContext,
   type InstallFlags,
@@ -16,7 +17,7 @@ import {
 } from "./plugin_place.ts";
 
 const SHARED = {
-  ignoreRequirements: toggle("Also where this host lacks what a plugin needs"),
+  ignoreRequirements: IGNORE_REQUIREMENTS,
   dryRun: DRY_RUN,
   yes: YES,
   wait: WAIT,

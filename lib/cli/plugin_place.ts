@@ -4,10 +4,15 @@ import type { Prepared } from "../plugin/activate.ts";
 import type { Workplace } from "../plugin/transaction.ts";
 import type { Context } from "./context.ts";
 import { openRecorder } from "./open_chain.ts";
-import { durationFlag } from "./flags.ts";
+import { durationFlag, toggle } from "./flags.ts";
 
 /** `--wait` of every command that takes the plugins' lock. */
 export const WAIT = durationFlag("Wait this long for another op-dbus to finish");
+
+/** `--ignore-requirements` of what makes a version live. */
+export const IGNORE_REQUIREMENTS = toggle(
+  "Also where this host lacks what a plugin needs",
+);
 
 /** Runs with the plugins' lock held; tells what an interrupted command left. */
 export async function inWorkplace<T>(
@@ -210,10 +215,4 @@ export function tellMerge(context: Context, name: string, { report }: Prepared):
 /** The merge as JSON. */
 export function mergeJson({ report }: Prepared) {
   return { kept: report.kept, conflicts: report.conflicts, abandoned: report.abandoned };
-}
-
-/** A path as it was typed, made absolute. */
-export function absolute(path: string): string {
-  if (path.startsWith("/")) return path;
-  return `${Deno.cwd()}/${path.replace(/^(\.\/+)+/, "")}`.replace(/\/\.$/, "");
 }

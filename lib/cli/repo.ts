@@ -1,11 +1,12 @@
 /** op-dbus repo */
 import type { Repositories } from "../plugin/repositories.ts";
 import type { TrustStore } from "../plugin/trust_store.ts";
+import { absolute } from "./absolute.ts";
 import { command, group } from "./command.ts";
 import type { Context } from "./context.ts";
 import { argument, countFlag, textFlag, toggle } from "./flags.ts";
 import { secretKey } from "./password.ts";
-import { absolute, inWorkplace, openTrust, WAIT } from "./plugin_place.ts";
+import { inWorkplace, openTrust, WAIT } from "./plugin_place.ts";
 import { table } from "./table.ts";
 
 interface AddFlags {

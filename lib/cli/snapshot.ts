@@ -1,4 +1,5 @@
 /** op-dbus snapshot */
+import { absolute } from "./absolute.ts";
 import { command, group } from "./command.ts";
 import { confirm } from "./confirm.ts";
 import { argument, DRY_RUN, toggle, YES } from "./flags.ts";
@@ -76,11 +77,11 @@ const remove = command<DeleteFlags, string[]>({
     const { deleteSnapshot, deleteReceived, findSnapshot } = await import(
       "../snapshot/remove.ts"
     );
-    const { folder } = flags,
-      options = {
-        ...lockOptions(context, flags.wait),
-        ...(flags.force && { force: true }),
-      };
+    const folder = flags.folder === undefined ? undefined : absolute(flags.folder);
+    const options = {
+      ...lockOptions(context, flags.wait),
+      ...(flags.force && { force: true }),
+    };
     const recorder = lazyRecorder(context);
     const work = await Promise.all(names.map(async (name) => {
       if (folder !== undefined) {

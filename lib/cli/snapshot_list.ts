@@ -1,6 +1,7 @@
 /** op-dbus snapshot list */
 import { formatAge, formatSize } from "../base/units.ts";
 import type { Described } from "../snapshot/describe.ts";
+import { absolute } from "./absolute.ts";
 import { command } from "./command.ts";
 import type { Context } from "./context.ts";
 import {
@@ -44,8 +45,7 @@ async function look(
   const { describe } = await import("../snapshot/describe.ts");
   const { listFound } = await import("../snapshot/found.ts");
   if (flags.folder !== undefined) {
-    const { requireAbsolute } = await import("../snapshot/replica_folder.ts");
-    const folder = requireAbsolute(flags.folder);
+    const folder = absolute(flags.folder);
     return describe(
       folder,
       listFound({ path: "", folder, prefix: null }, true),

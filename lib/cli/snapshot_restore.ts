@@ -1,6 +1,7 @@
 /** op-dbus snapshot restore, cat, diff, verify */
 import { DifferenceError, InputError } from "../base/errors.ts";
 import type { Found } from "../snapshot/found.ts";
+import { absolute } from "./absolute.ts";
 import { command } from "./command.ts";
 import { confirm } from "./confirm.ts";
 import type { Context } from "./context.ts";
@@ -49,20 +50,20 @@ export const restore = command<RestoreFlags, [string]>({
     const { findSnapshot } = await import("../snapshot/remove.ts");
     const target = await findTargetFor(context, flags, name);
     const found = findSnapshot(target, name), { out } = context;
+    const to = flags.to === undefined ? undefined : absolute(flags.to);
     if (flags.dryRun) {
-      const where = flags.to ?? target.path;
+      const where = to ?? target.path;
       out.result(
         { name: found.name, to: where, dry_run: true },
         () => `Would restore ${found.name} to ${where}`,
       );
       return;
     }
-    if (flags.to !== undefined) {
-      const { requireAbsolute } = await import("../snapshot/replica_folder.ts");
-      restoreTo(target, found.name, requireAbsolute(flags.to));
+    if (to !== undefined) {
+      restoreTo(target, found.name, to);
       out.result(
-        { name: found.name, to: flags.to, saved: null },
-        () => `Restored ${found.name} to ${flags.to}`,
+        { name: found.name, to, saved: null },
+        () => `Restored ${found.name} to ${to}`,
       );
       return;
     }
@@ -196,9 +197,8 @@ export async function findIn(
     const { findSnapshot } = await import("../snapshot/remove.ts");
     return findSnapshot(await findTargetFor(context, flags, name), name);
   }
-  const { requireAbsolute } = await import("../snapshot/replica_folder.ts");
   const { listFound } = await import("../snapshot/found.ts");
-  const folder = requireAbsolute(flags.folder);
+  const folder = absolute(flags.folder);
   const found = listFound({ path: "", folder, prefix: null }, true)
     .find((one) => one.name === name);
   if (found) return found;

@@ -5,6 +5,7 @@ import type { Found } from "../snapshot/found.ts";
 import type { Replicated } from "../snapshot/replicate.ts";
 import type { Replica } from "../snapshot/replica.ts";
 import type { Target } from "../snapshot/target.ts";
+import { absolute } from "./absolute.ts";
 import { command } from "./command.ts";
 import type { Context } from "./context.ts";
 import { argument, sizeFlag, textFlag, toggle } from "./flags.ts";
@@ -152,10 +153,6 @@ function isFilePlace(place: string): boolean {
     if (error instanceof Deno.errors.NotFound) return /\.(btrfs|zst|stream)$/.test(place);
     throw error;
   }
-}
-
-function absolute(path: string): string {
-  return path.startsWith("/") ? path : `${Deno.cwd()}/${path}`;
 }
 
 /**

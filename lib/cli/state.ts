@@ -1,5 +1,6 @@
 /** op-dbus query, diff, verify */
 import type { Desired } from "../state/model.ts";
+import { outputFile } from "./absolute.ts";
 import { command } from "./command.ts";
 import type { Context } from "./context.ts";
 import { argument, durationFlag, textFlag, toggle } from "./flags.ts";
@@ -104,6 +105,7 @@ export const diff = command<DiffFlags, [string]>({
   async run(context, flags, file) {
     const { diff } = await import("../state/diff.ts");
     const { DifferenceError } = await import("../base/errors.ts");
+    const output = flags.output === undefined ? undefined : outputFile(flags.output);
     const place = await openState(context, flags.timeout);
     const wanted = await readWanted(file, place, flags.plugin);
     const desired = "plan" in wanted ? wanted.plan.desired : wanted.desired;
@@ -114,11 +116,10 @@ export const diff = command<DiffFlags, [string]>({
       signal: context.signal,
       ...(flags.maxAge !== undefined && { maxAgeMs: flags.maxAge }),
     });
-    if (flags.output !== undefined) {
+    if (output !== undefined) {
       const { writeDurably } = await import("../base/durable.ts");
-      const { absolute } = await import("./plugin_place.ts");
       const bytes = new TextEncoder().encode(`${JSON.stringify(plan, null, 2)}\n`);
-      writeDurably(absolute(flags.output), bytes, 0o600);
+      writeDurably(output, bytes, 0o600);
       context.out.note(`Saved the plan in ${flags.output}`);
     }
     context.out.result(plan, () => planText(context.out, plan));
@@ -131,13 +132,16 @@ export const diff = command<DiffFlags, [string]>({
   },
 });
 
-/** Without the plugins that were removed since; each of them is named. */
+/** Without the plugins that were removed or broken since; each of them is named. */
 function stillInstalled(context: Context, place: StatePlace, desired: Desired): Desired {
   const known = new Set(place.plugins.map(({ name }) => name));
   for (const name of Object.keys(desired)) {
-    if (!known.has(name)) {
-      context.out.warn(`${name} is not installed any more: not checked`);
-    }
+    if (known.has(name)) continue;
+    const reason = place.unusable.get(name);
+    const why = reason === undefined
+      ? "is not installed any more"
+      : `cannot be used (${reason})`;
+    context.out.warn(`${name} ${why}: not checked`);
   }
   return Object.fromEntries(Object.entries(desired).filter(([name]) => known.has(name)));
 }

@@ -50,16 +50,14 @@ export async function choosePlugins(
   flag: string | undefined,
 ): Promise<readonly StatePlugin[]> {
   if (flag === undefined) return plugins;
-  const { notInstalled } = await import("../state/plugins.ts");
-  const { OpError } = await import("../base/errors.ts");
+  const { notInstalled, unusablePlugin } = await import("../state/plugins.ts");
   const names = flag.split(",").map((name) => name.trim());
   for (const name of names) {
     if (plugins.some((plugin) => plugin.name === name)) continue;
     const reason = unusable.get(name);
-    if (reason === undefined) throw notInstalled(name, plugins.map((p) => p.name));
-    throw new OpError("unusable_plugin", `Cannot use the plugin ${name}: ${reason}`, {
-      hint: `look at it: op-dbus plugin show ${name}`,
-    });
+    throw reason === undefined
+      ? notInstalled(name, plugins.map((p) => p.name))
+      : unusablePlugin(name, reason);
   }
   return plugins.filter(({ name }) => names.includes(name));
 }

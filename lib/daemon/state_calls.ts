@@ -44,7 +44,7 @@ export async function planJson(
     throw new InputError("bad_state", `Cannot plan: ${cause.message}`, { cause });
   }
   const desired = parseDocument(value, file);
-  const { plugins } = loadPlugins(layout);
+  const loaded = loadPlugins(layout);
   await using buses = new Buses();
-  return JSON.stringify(await diff(desired, { layout, buses, plugins, file, signal }));
+  return JSON.stringify(await diff(desired, { ...loaded, layout, buses, file, signal }));
 }

@@ -12,12 +12,12 @@ import {
   verifiedParents,
 } from "./acquire.ts";
 import type { Catalog, RepositoryOrigin } from "./catalog.ts";
-import { noteYanked, requireHost } from "./install_checks.ts";
+import { noteYanked, requireHostFor } from "./install_checks.ts";
 import { dependenciesOf, type LivePlugin, livePlugins } from "./installed.ts";
 import type { LockedPlugin } from "./lockfile.ts";
 import { snapshotName } from "./names.ts";
 import { newPath, transactionPath, versionPath } from "./places.ts";
-import type { Host } from "./requirements.ts";
+import type { HostCheck } from "./requirements.ts";
 import type { InstallRequest } from "./request.ts";
 import { type Candidate, resolve } from "./resolve.ts";
 import { commit, type Workplace } from "./transaction.ts";
@@ -43,11 +43,8 @@ export interface PlannedChange {
 }
 
 /** What an install needs besides a place. */
-export interface InstallContext extends AcquireContext {
-  readonly host: Host;
+export interface InstallContext extends AcquireContext, HostCheck {
   readonly catalog: Catalog;
-  /** Install though the host lacks something. */
-  readonly ignoreRequirements?: boolean;
   /** Exactly these versions and digests. */
   readonly locked?: readonly LockedPlugin[] | undefined;
   /** Shown the plan before anything is fetched; what is false ends it there. */
@@ -227,7 +224,7 @@ async function carryOut(
     if (fetched.package) opened.use(fetched.package.file);
     changes.push(fetched);
   }
-  await requireHost(place, context, changes);
+  await requireHostFor(place, context, changes);
   await context.agree(changes);
   const received: PlannedChange[] = [];
   try {

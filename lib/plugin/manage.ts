@@ -16,6 +16,7 @@ import {
 } from "./activate.ts";
 import { changedPaths } from "./changed_paths.ts";
 import { dependenciesOf, livePlugin, manifestOf, previousPlugin } from "./installed.ts";
+import { mappingOf } from "./mapping_file.ts";
 import { type NameVersion, snapshotName } from "./names.ts";
 import {
   downloadsPath,
@@ -24,6 +25,7 @@ import {
   transactionPath,
   versionPath,
 } from "./places.ts";
+import { type HostCheck, requireHost } from "./requirements.ts";
 import { commit, type Workplace } from "./transaction.ts";
 import { usersPaths } from "./user_files.ts";
 import { readRecord, removeRecord, storedVersions } from "./version_store.ts";
@@ -39,25 +41,29 @@ async function carryOut(place: Workplace, prepared: readonly Prepared[]): Promis
 /**
  * Checks that {@link activateVersion} may be done, and changes nothing.
  *
+ * @param check of the host; also whether to take a version that op-dbus did not receive
  * @returns the version that is live until then; null where none is
- * @throws what {@link activateVersion} throws
+ * @throws {InputError} `no_such_version`, `unverified`
+ * @throws {OpError} `dependents`, `missing_requirements`
+ * @throws {DifferenceError} `tampered`
  */
-export function planActivation(
+export async function planActivation(
   place: Workplace,
   version: NameVersion,
-  allowUnverified = false,
-): string | null {
-  requireVersion(place, version, allowUnverified);
-  const manifest = manifestOf(versionPath(place.layout, version));
+  check: HostCheck & { readonly allowUnverified?: boolean },
+): Promise<string | null> {
+  requireVersion(place, version, check.allowUnverified);
+  const path = versionPath(place.layout, version), manifest = manifestOf(path);
   if (manifest) {
     const dependencies = dependenciesOf(manifest);
     requireMet(place, [{ ...version, dependencies }]);
+    await requireHost([{ ...version, manifest, mapping: mappingOf(path) }], check);
   }
   return livePlugin(place.layout, version.name)?.manifest.version ?? null;
 }
 
 /**
- * Makes a version live that is here already.
+ * Makes a version live that is here already, once {@link planActivation} has agreed.
  *
  * @param allowUnverified take one that op-dbus did not receive itself
  */
@@ -66,7 +72,6 @@ export async function activateVersion(
   version: NameVersion,
   allowUnverified = false,
 ): Promise<Prepared> {
-  planActivation(place, version, allowUnverified);
   try {
     const prepared = prepareActivation(place, version, "activate", allowUnverified);
     await carryOut(place, [prepared]);
@@ -81,9 +86,24 @@ function discardPrepared({ layout, store }: Workplace, name: string): void {
   if (!store.exists(transactionPath(layout))) store.destroy(newPath(layout, name));
 }
 
-/** What a rollback would do; {@link rollbackPlugin} does it. @throws {OpError} */
-export function planRollback(place: Workplace, name: string): Prepared {
-  return prepareRollback(place, name);
+/**
+ * What a rollback would do; {@link rollbackPlugin} does it.
+ *
+ * @param check of the host, which may have changed since that version was live
+ * @throws {OpError} `no_previous`, `dependents`, `missing_requirements`
+ */
+export async function planRollback(
+  place: Workplace,
+  name: string,
+  check: HostCheck,
+): Promise<Prepared> {
+  const prepared = prepareRollback(place, name);
+  const { path, manifest } = previousPlugin(place.layout, name)!;
+  if (manifest) {
+    const { version } = manifest;
+    await requireHost([{ name, version, manifest, mapping: mappingOf(path) }], check);
+  }
+  return prepared;
 }
 
 /** Exchanges the live plugin with the one before it. */

@@ -43,3 +43,30 @@ export function orderByDependency(
   }
   return { ordered };
 }
+
+/**
+ * The shortest way from a name back to itself, the name at both ends; null when there is
+ * none.
+ *
+ * @param after as for {@link orderByDependency}
+ */
+export function cycleThrough(
+  name: string,
+  after: (name: string) => readonly string[],
+): string[] | null {
+  const from = new Map<string, string>();
+  const left = [name];
+  for (const at of left) {
+    for (const next of after(at)) {
+      if (next === name) {
+        const path = [name];
+        for (let step = at; step !== name; step = from.get(step)!) path.unshift(step);
+        return [name, ...path];
+      }
+      if (from.has(next)) continue;
+      from.set(next, at);
+      left.push(next);
+    }
+  }
+  return null;
+}

@@ -9,6 +9,7 @@ import { type ByteSource, fileSource } from "../stream/source.ts";
 import { type Manifest, MANIFEST_FILE, parseManifest } from "./manifest.ts";
 import { checkMapping, type Mapping } from "./mapping.ts";
 import { meantBy, type PackageName, parsePackageFileName } from "./names.ts";
+import { requirePackageFile } from "./package_file.ts";
 import { InvalidFileError, type Problem } from "./problems.ts";
 import { MAPPING_FILE } from "./validate.ts";
 
@@ -84,11 +85,12 @@ export async function readPackage(
  * ({@link meantBy}), from its content.
  *
  * @returns null for what is not called like a package
- * @throws as {@link readPackage}
+ * @throws as {@link readPackage}, and as {@link requirePackageFile}
  */
 export async function packageNameOf(path: string): Promise<PackageName | null> {
   const named = parsePackageFileName(path.slice(path.lastIndexOf("/") + 1));
   if (!named?.name.endsWith("-plugin") || named.from !== null) return named;
+  requirePackageFile(path);
   const { name, version } = (await readPackage(path)).manifest;
   return version === named.version ? meantBy(named, name) : named;
 }

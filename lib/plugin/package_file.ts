@@ -41,6 +41,24 @@ const WINDOW_LOG_MAX = 25;
 /** `pzstd` makes a frame for every few MiB; more are for the reader of streams. */
 const MAX_FRAMES = 64;
 
+/**
+ * Says at once that there is no such file; reads nothing.
+ * @throws {InputError} `no_such_file`, `not_a_file`
+ */
+export function requirePackageFile(path: string): void {
+  try {
+    const stat = statAt(AT_FDCWD, path);
+    if (!isRegular(stat)) throw notAFile(path);
+    checkedSize(stat, path);
+  } catch (error) {
+    if (!isSysError(error, "ENOENT", "ENOTDIR")) throw error;
+    throw new InputError("no_such_file", `There is no package ${path}`, {
+      cause: error,
+      hint: "check the path; a plugin of a repository is named without one",
+    });
+  }
+}
+
 /** A package file; nothing is read before it is asked for. */
 export class PackageFile implements Disposable {
   #bytes: Uint8Array<ArrayBuffer> | undefined;
@@ -74,22 +92,9 @@ export class PackageFile implements Disposable {
     return this.#source ??= bytesSource(await decode(bytes) ?? bytes, this.path);
   }
 
-  /**
-   * Says at once that there is no such file; reads nothing.
-   * @throws {InputError} `no_such_file`, `not_a_file`
-   */
+  /** {@link requirePackageFile} of its path. */
   requireThere(): void {
-    try {
-      const stat = statAt(AT_FDCWD, this.path);
-      if (!isRegular(stat)) throw notAFile(this.path);
-      checkedSize(stat, this.path);
-    } catch (error) {
-      if (!isSysError(error, "ENOENT", "ENOTDIR")) throw error;
-      throw new InputError("no_such_file", `There is no package ${this.path}`, {
-        cause: error,
-        hint: "check the path; a plugin of a repository is named without one",
-      });
-    }
+    requirePackageFile(this.path);
   }
 
   #take(): void {

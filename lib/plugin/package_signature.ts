@@ -59,12 +59,17 @@ export function requireClaim(
   wanted: NameVersion & { readonly from: string | null },
   what: string,
 ): PackageClaim {
-  const wrong = (why: string) =>
+  const wrong = (why: string, hint?: string) =>
     new DifferenceError("wrong_package", `Wrong package in ${what}: ${why}`, {
-      hint: "the file was renamed or swapped: fetch it again from its author",
+      hint: hint ?? "the file was renamed or swapped: fetch it again from its author",
     });
   const claim = parseClaim(signature.trustedComment);
-  if (!claim) throw wrong("its signature names no plugin, version and digest");
+  if (!claim) {
+    throw wrong(
+      "its signature names no plugin, version and digest",
+      "its author has to sign it with: op-dbus sign",
+    );
+  }
   const show = (p: NameVersion & { from: string | null }) =>
     `${p.name}@${p.version}${p.from === null ? "" : ` from ${p.from}`}`;
   if (show(claim) !== show(wanted)) {

@@ -134,6 +134,51 @@ export async function lackingRequirements(
   return { missing, unknown };
 }
 
+/** How a host is checked before a version becomes live on it. */
+export interface HostCheck {
+  readonly host: Host;
+  /** Go on though the host lacks something. */
+  readonly ignoreRequirements?: boolean;
+  /** Told what may be there or not, one line each. */
+  readonly note: (line: string) => void;
+}
+
+/** A version that is to become live, as far as its needs go. */
+export interface NeedyVersion {
+  readonly name: string;
+  readonly version: string;
+  /** Null where it has none that can be read: it names no needs. */
+  readonly manifest: Manifest | null;
+  readonly mapping: Mapping | null;
+}
+
+/**
+ * Checks what versions need of the host; what cannot be known is told.
+ *
+ * @throws {OpError} `missing_requirements`
+ */
+export async function requireHost(
+  versions: readonly NeedyVersion[],
+  { host, ignoreRequirements, note }: HostCheck,
+): Promise<void> {
+  if (ignoreRequirements) return;
+  const lines: string[] = [];
+  for (const { name, version, manifest, mapping } of versions) {
+    if (!manifest) continue;
+    const { missing, unknown } = await lackingRequirements(manifest, mapping, host);
+    if (missing.length > 0) lines.push(`${name}@${version} needs ${missing.join(", ")}`);
+    for (const line of unknown) {
+      note(`${name}@${version} needs something that may not be here: ${line}`);
+    }
+  }
+  if (lines.length === 0) return;
+  throw new OpError(
+    "missing_requirements",
+    `This host lacks something: ${lines.join("; ")}`,
+    { hint: "install what is missing, or go on without it: --ignore-requirements" },
+  );
+}
+
 function isProgram(path: string): boolean {
   try {
     const stat = statAt(AT_FDCWD, path, true);

@@ -97,11 +97,3 @@ export function proveReceived(
     { hint: "look there, remove what is half-made, and send again" },
   );
 }
-
-/** @throws {InputError} when a text is no absolute path */
-export function requireAbsolute(path: string): string {
-  if (path.startsWith("/")) return path;
-  throw new InputError("not_absolute", `Cannot use ${path}: it is not an absolute path`, {
-    hint: "give a path that begins with /",
-  });
-}

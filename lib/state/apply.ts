@@ -38,8 +38,10 @@ import { forgetQueries } from "./query_cache.ts";
 /** What applying needs. */
 export interface ApplyOptions {
   readonly layout: Layout;
-  /** All installed ones, in dependency order. */
+  /** All that can be used, in dependency order. */
   readonly plugins: readonly StatePlugin[];
+  /** Why others cannot be used, by name. */
+  readonly unusable?: ReadonlyMap<string, string>;
   readonly buses: Buses;
   /** Where the wanted state comes from, for messages. */
   readonly file: string;
@@ -107,7 +109,7 @@ export async function apply(
   const desired = "plan" in wanted ? wanted.plan.desired : wanted.desired;
   const saved = "plan" in wanted ? wanted.plan : null;
   // Before any bus is opened: a wrong document costs nothing.
-  validateDesired(options.plugins, desired, file);
+  validateDesired(options, desired, file);
   const plugins = await preparePlugins(options.plugins, desired, buses);
   const executor: Executor = { plugins, buses };
   if (options.dryRun) {

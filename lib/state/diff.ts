@@ -21,8 +21,10 @@ import { hasCache } from "./query_cache.ts";
 export interface DiffOptions {
   readonly layout: Layout;
   readonly buses: Buses;
-  /** All installed ones, in dependency order. */
+  /** All that can be used, in dependency order. */
   readonly plugins: readonly StatePlugin[];
+  /** Why others cannot be used, by name. */
+  readonly unusable?: ReadonlyMap<string, string>;
   readonly file: string;
   /** How old what was read may be; default 0: ask the services. */
   readonly maxAgeMs?: number;
@@ -41,7 +43,7 @@ const KEPT_PLANS = 500;
 export async function diff(desired: Desired, options: DiffOptions): Promise<Plan> {
   const { layout, buses, file, signal, maxAgeMs = 0 } = options;
   const named = options.plugins.filter(({ name }) => Object.hasOwn(desired, name));
-  validateDesired(options.plugins, desired, file);
+  validateDesired(options, desired, file);
   const recent = maxAgeMs > 0 ? await recentStates(named, desired, options) : null;
   if (recent) {
     return cachedPlan(layout, named, desired, recent, file);

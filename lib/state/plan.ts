@@ -8,7 +8,12 @@ import { completeTypes } from "./complete.ts";
 import { stateError } from "./document.ts";
 import { diffState, relevantState, validateState } from "./kinds/kinds.ts";
 import type { Change, Desired, Observed, Plan } from "./model.ts";
-import { notInstalled, type StatePlugin } from "./plugins.ts";
+import {
+  type LoadedPlugins,
+  notInstalled,
+  type StatePlugin,
+  unusablePlugin,
+} from "./plugins.ts";
 
 /** Most changes of one plan. */
 const MAX_CHANGES = 100_000;
@@ -16,19 +21,25 @@ const MAX_CHANGES = 100_000;
 /**
  * Checks a state document against the plugins.
  *
- * @param plugins in dependency order
+ * @param plugins in dependency order; and why others cannot be used
  * @param file the document's name, for messages
  * @throws {InputError} with the JSON pointer of the first thing that is wrong
+ * @throws {OpError} `unusable_plugin` when it names a plugin that cannot be used
  */
 export function validateDesired(
-  plugins: readonly StatePlugin[],
+  { plugins, unusable }: Partial<LoadedPlugins> & Pick<LoadedPlugins, "plugins">,
   desired: Desired,
   file: string,
 ): void {
   for (const [name, states] of Object.entries(desired)) {
     const pointer = childPointer("/plugins", name);
     const plugin = plugins.find((candidate) => candidate.name === name);
-    if (!plugin) throw notInstalled(name, plugins.map((candidate) => candidate.name));
+    if (!plugin) {
+      const reason = unusable?.get(name);
+      throw reason === undefined
+        ? notInstalled(name, plugins.map((candidate) => candidate.name))
+        : unusablePlugin(name, reason);
+    }
     for (const [stateName, wanted] of Object.entries(states)) {
       const at = childPointer(pointer, stateName);
       const state = plugin.mapping.states.get(stateName);

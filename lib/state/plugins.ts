@@ -10,7 +10,7 @@ import {
   MAX_MAPPING_BYTES,
   parseMapping,
 } from "../plugin/mapping.ts";
-import { orderByDependency } from "../plugin/mapping_order.ts";
+import { cycleThrough, orderByDependency } from "../plugin/mapping_order.ts";
 import { parseNameRange } from "../plugin/names.ts";
 import { asPlainLine } from "../plugin/plain_text.ts";
 import { PluginFolder } from "../plugin/plugin_files.ts";
@@ -38,39 +38,65 @@ export interface LoadedPlugins {
  * Loads plugins.
  *
  * @param names only these; all where it is left out
- * @throws {InputError} for a name that is not installed, or a cycle of dependencies
+ * @throws {InputError} for a name that is not installed
  * @throws {OpError} when one of `names` cannot be used
  */
 export function loadPlugins(layout: Layout, names?: readonly string[]): LoadedPlugins {
-  const found = discoverAll(layout);
+  const found = new Map(discoverAll(layout).map((plugin) => [plugin.name, plugin]));
   const unusable = new Map<string, string>();
   const loaded = new Map<string, StatePlugin>();
-  for (const plugin of found) {
-    if (names && !names.includes(plugin.name)) continue;
+  // A plugin's dependencies decide whether it can be used: they are looked at with it.
+  const seen = new Set(names ?? found.keys());
+  for (const name of seen) {
+    const plugin = found.get(name);
+    if (!plugin) continue;
     const result = plugin.manifest === null ? plugin.reason : load(plugin);
-    if (typeof result === "string") unusable.set(plugin.name, result);
-    else loaded.set(plugin.name, result);
+    if (typeof result === "string") unusable.set(name, result);
+    else {
+      loaded.set(name, result);
+      for (const other of result.dependencies) seen.add(other);
+    }
   }
+  const ordered = orderPlugins(loaded, unusable);
   for (const name of names ?? []) {
     if (loaded.has(name)) continue;
     const reason = unusable.get(name);
-    if (reason === undefined) throw notInstalled(name, found.map((p) => p.name));
-    throw new OpError("unusable_plugin", `Cannot use the plugin ${name}: ${reason}`, {
-      hint: `look at it: op-dbus plugin show ${name}`,
-    });
+    throw reason === undefined
+      ? notInstalled(name, [...found.keys()])
+      : unusablePlugin(name, reason);
   }
-  const { ordered, cycle } = orderByDependency(
-    [...loaded.keys()],
-    (name) => loaded.get(name)?.dependencies ?? [],
-  );
+  return {
+    plugins: names ? ordered.filter(({ name }) => names.includes(name)) : ordered,
+    unusable,
+  };
+}
+
+/**
+ * In dependency order. Those that lead back to themselves have none, so they are moved
+ * to the unusable ones; what depends on them does not.
+ */
+function orderPlugins(
+  loaded: Map<string, StatePlugin>,
+  unusable: Map<string, string>,
+): StatePlugin[] {
+  const after = (name: string) => loaded.get(name)?.dependencies ?? [];
+  let { ordered, cycle } = orderByDependency([...loaded.keys()], after);
   if (cycle) {
-    throw new InputError(
-      "dependency_cycle",
-      `Cannot order the plugins: they depend on each other: ${cycle.join(" -> ")}`,
-      { hint: "remove one of these dependencies from its plugin.toml" },
-    );
+    const members = [...loaded.keys()].flatMap((name) => {
+      const path = cycleThrough(name, after);
+      return path ? [{ name, path }] : [];
+    });
+    for (const { name, path } of members) {
+      loaded.delete(name);
+      unusable.set(
+        name,
+        `its dependencies lead back to it (${path.join(" -> ")}): ` +
+          "take one of them out of its plugin.toml",
+      );
+    }
+    ({ ordered } = orderByDependency([...loaded.keys()], after));
   }
-  return { plugins: ordered.map((name) => loaded.get(name)!), unusable };
+  return ordered.map((name) => loaded.get(name)!);
 }
 
 function discoverAll(layout: Layout) {
@@ -89,6 +115,15 @@ export function notInstalled(name: string, known: readonly string[]): InputError
     "unknown_plugin",
     `The plugin ${JSON.stringify(name)} is not installed`,
     { hint: guess ? `did you mean ${guess}?` : "see them: op-dbus plugin list" },
+  );
+}
+
+/** The error for a plugin that is there, and of no use. */
+export function unusablePlugin(name: string, reason: string): OpError {
+  return new OpError(
+    "unusable_plugin",
+    `The plugin ${name} is installed, but cannot be used: ${reason}`,
+    { hint: `mend it or install it again; see: op-dbus plugin show ${name}` },
   );
 }
 

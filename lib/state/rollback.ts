@@ -70,12 +70,11 @@ async function bringBack(
   documents: readonly Desired[],
   { options, file, leftOut }: Source,
 ): Promise<RollbackResult> {
-  const { plugins } = options;
-  const { known, lost } = stillKnown(plugins, mergeDocuments(plugins, documents));
+  const { known, lost } = stillKnown(options, mergeDocuments(options.plugins, documents));
   const [first] = lost;
   if (first !== undefined && Object.keys(known).length === 0) {
     throw new OpError("rolled_back_in_part", `Cannot bring back ${lost.join("; ")}`, {
-      hint: "install the plugin again: op-dbus plugin install",
+      hint: "mend the plugin or install it again: op-dbus plugin install",
     });
   }
   const result = await apply({ desired: known }, {
@@ -88,13 +87,15 @@ async function bringBack(
 
 /** Of a document what the plugins of today know, and the reasons for the rest. */
 function stillKnown(
-  plugins: readonly StatePlugin[],
+  { plugins, unusable }: RollbackOptions,
   desired: Desired,
 ): { known: Desired; lost: string[] } {
   const lost: string[] = [];
   const known = Object.entries(desired).flatMap(([name, states]) => {
     const plugin = plugins.find((one) => one.name === name);
-    if (!plugin) lost.push(`${name} (its plugin is not installed any more)`);
+    const reason = unusable?.get(name);
+    if (reason !== undefined) lost.push(`${name} (its plugin cannot be used: ${reason})`);
+    else if (!plugin) lost.push(`${name} (its plugin is not installed any more)`);
     const kept = Object.entries(states).filter(([state]) => {
       const isThere = plugin?.mapping.states.has(state) ?? false;
       if (plugin && !isThere) {

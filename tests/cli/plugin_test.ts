@@ -235,9 +235,28 @@ Deno.test("plugin: what is not there is said so, with the right exit code", asyn
     [["snapshot", "nope"], "nope is not installed"],
     [["pack", "empty"], "plugin.toml: is missing (op-dbus plugin validate"],
     [["validate", "empty"], "empty is not valid: 1 error ("],
+    [["inspect", "no/x.btrfs.zst"], `Cannot read ${folder}/no/x.btrfs.zst: there is no`],
+    [["pack", "empty", "--output", "no"], `Cannot write into ${folder}/no: there is no`],
+    [["pack", "empty", "--output", "file"], `Cannot write into ${folder}/file: it is no`],
+    [["snapshot", "nope", "--output", "no"], `Cannot write into ${folder}/no: there is`],
   ];
-  for (const [args, expected] of cases) {
-    const { code, stderr } = await root.run(["plugin", ...args], { cwd: folder });
+  await Deno.writeTextFile(`${folder}/file`, "");
+  const secret = await root.run(["key", "generate", "k", "--no-password"], {
+    cwd: folder,
+  });
+  assertEquals(secret.code, 0, secret.stderr);
+  const others: [string[], string][] = [
+    [["sign", "no/x", "--key", "k.key"], `Cannot read ${folder}/no/x: there is no`],
+    [
+      ["sign", "no/x-plugin-v1.0.0.btrfs.zst", "--key", "k.key"],
+      `There is no package ${folder}/no/x-plugin`,
+    ],
+    [["key", "generate", "no/k"], `Cannot write into ${folder}/no: there is no`],
+    [["diff", "file", "--output", "no/p"], `Cannot write into ${folder}/no: there is no`],
+  ];
+  const all = cases.map(([args, text]) => [["plugin", ...args], text] as const);
+  for (const [args, expected] of [...all, ...others]) {
+    const { code, stderr } = await root.run(args, { cwd: folder });
     assertEquals(code, 2, `${args}: ${stderr}`);
     assertIncludes(stderr.trim().split("\n").at(-1)!, expected);
   }

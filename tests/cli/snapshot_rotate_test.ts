@@ -82,7 +82,14 @@ platformTest("hold, release, restore, cat, diff, verify by name alone", async ()
     ),
   );
   assertEquals(digests[0], digests[1]);
-  await root.json("snapshot", "restore", second, "--to", `${root.scratch.path}/beside`);
+  // A path from the current folder, as any tool takes one.
+  const here = { cwd: root.scratch.path };
+  const beside = ["snapshot", "restore", second, "--to", "./beside"];
+  const dry = await root.run([...beside, "--dry-run"], here);
+  assertIncludes(dry.stdout, ` to ${root.scratch.path}/beside`);
+  const made = await root.run(beside, here);
+  assertEquals(made.code, 0, made.stderr);
+  assertIncludes(made.stdout, ` to ${root.scratch.path}/beside`);
   assertEquals(await Deno.readTextFile(`${root.scratch.path}/beside/note`), "two");
   const chain = await root.json("chain", "list");
   assertIncludes(JSON.stringify(chain), "restore");
@@ -130,7 +137,13 @@ platformTest(
     assertIncludes(twice.stderr, "exists");
     const listed = await root.json("snapshot", "list", "--folder", folder);
     assertEquals(listed.snapshots.length, 1);
-    await root.json("snapshot", "delete", "--folder", folder, name, "--yes");
+    for (const verb of [["list"], ["verify", name], ["delete", name, "--yes"]]) {
+      const here = await root.run(["snapshot", ...verb, "--folder", "in"], {
+        cwd: disk.path,
+      });
+      assertEquals(here.code, 0, here.stderr);
+      assertIncludes(here.stdout, name);
+    }
     const truncated = await root.run(["snapshot", "receive", "--folder", folder], {
       stdin: stream.stdoutBytes.subarray(0, stream.stdoutBytes.length - 20),
     });

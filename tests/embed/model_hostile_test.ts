@@ -120,6 +120,7 @@ for (const [name, damage, pattern] of DAMAGE) {
     const add = () => addModel(scratch.layout, "m", path, { devices: CPU });
     const error = await assertRejects(add, InputError, pattern);
     assertTrue(!error.message.includes("\n"), error.message);
+    assertTrue(error.message.includes(path), error.message);
     assertEquals(listModels(scratch.layout), []);
   });
 }
@@ -141,7 +142,9 @@ Deno.test("missing weights are named; weights outside the folder are refused", a
   await Deno.remove(`${path}/onnx/model.onnx_data`);
   const add = (from: string) => () =>
     addModel(scratch.layout, "m", from, { devices: CPU });
-  await assertRejects(add(path), InputError, /model\.onnx_data, which is missing/);
+  const missing =
+    /^Cannot use the model \S+\/model-1: .*model\.onnx_data, which is missing/;
+  await assertRejects(add(path), InputError, missing);
   for (
     const name of ["../../secret", "/etc/passwd", "a//b", "config.json", "./model.onnx"]
   ) {

@@ -235,6 +235,103 @@ Deno.test("damaged and unsupported tokenizers are refused in one line", async ()
   }
 });
 
+const UPPER = String.raw`[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]`;
+const LOWER = String.raw`[\p{Ll}\p{Lm}\p{Lo}\p{M}]`;
+const BEFORE = String.raw`[^\r\n\p{L}\p{N}]?`;
+const ENDING = "(?i:'s|'t|'re|'ve|'m|'ll|'d)";
+const SPACES = String.raw`\s*[\r\n]+|\s+(?!\S)|\s+`;
+
+/** As in published files, and plain ones. */
+const PUBLISHED: Readonly<Record<string, string>> = {
+  "GPT-2": String
+    .raw`'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+`,
+  "Llama 3": String
+    .raw`${ENDING}|${BEFORE}\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|${SPACES}`,
+  "Qwen 2": String
+    .raw`${ENDING}|${BEFORE}\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|${SPACES}`,
+  "GPT-4o": String
+    .raw`${BEFORE}${UPPER}*${LOWER}+${ENDING}?|${BEFORE}${UPPER}+${LOWER}*${ENDING}?|${SPACES}`,
+  "CLIP": String.raw`'s|'t|'re|'ve|'m|'ll|'d|[\p{L}]+|[\p{N}]|[^\s\p{L}\p{N}]+`,
+  "Bloom": String.raw` ?[^(\s|[.,!?…。，、।۔،])]+`,
+  "DeepSeek": String
+    .raw`[!"#$%&'()*+,\-./:;<=>?@\[\\\]^_{|}~][A-Za-z]+|${BEFORE}[\p{L}\p{M}]+|${SPACES}`,
+  "an intersection of classes": String
+    .raw`[\p{Han}]+|${BEFORE}[\p{L}&&[^\p{Han}]]*\p{N}|${BEFORE}[\p{L}&&[^\p{Han}]]+`,
+  "runs of spaces": " {2,}",
+  "three digits": "[0-9][0-9][0-9]",
+  "a number": String.raw`\d+(?:\.\d+)?`,
+  "words": String.raw`\w+|[^\w\s]+`,
+};
+
+/** A tokenizer that splits at an expression, and the same as a normalizer. */
+function splitting(Regex: string): Record<string, unknown>[] {
+  const split = {
+    type: "Split",
+    pattern: { Regex },
+    behavior: "Isolated",
+    invert: false,
+  };
+  const replace = { type: "Replace", pattern: { Regex }, content: "b" };
+  return [
+    { ...bpe(), pre_tokenizer: { type: "Sequence", pretokenizers: [split] } },
+    { ...bpe(), normalizer: { type: "Sequence", normalizers: [replace] } },
+  ];
+}
+
+for (const [name, pattern] of Object.entries(PUBLISHED)) {
+  Deno.test(`the regular expression of ${name} is taken`, async () => {
+    for (const definition of splitting(pattern)) {
+      const text = JSON.stringify(definition);
+      const ours = await loadTokenizer({ definition: text, path: "t" });
+      const theirs = new Tokenizer(definition as never, {});
+      assertSame({ ours, theirs }, ["The cat's 12345 x\n\n  東京", "  a.b  "]);
+    }
+  });
+}
+
+Deno.test("regular expressions that could take for ever are refused", async () => {
+  for (
+    const [pattern, why] of [
+      ["(a+)+$", /repeats what has a repetition/],
+      ["(?:a|a)*b", /may fail/],
+      ["(?:a|aa)+$", /may fail/],
+      ["a*a*b", /twice/],
+      [String.raw`\s+$`, /may fail/],
+      [".*x|.", /may fail/],
+      ["a*b|c|a+", /may fail/],
+      ["abc*d|abc+", /may fail/],
+      ["(?:a*b)*", /may fail/],
+      ["(?=.*x)a", /may fail/],
+      ["(?<=a+)b", /may fail/],
+      [String.raw`(a)\1`, /refers back/],
+      [String.raw`(?<n>a)\k<n>`, /refers back/],
+      ["a+?b", /as little/],
+      ["(?:a?){30}a{30}", /too many ways/],
+      ["a{1,9999}", /too many ways/],
+      ["(?:a{9}){9999999}b", /too many ways/],
+      ["(".repeat(30) + "a" + ")".repeat(30), /nested/],
+      ["a".repeat(2001), /too long/],
+    ] as const
+  ) {
+    for (const definition of splitting(pattern)) {
+      const load = () =>
+        loadTokenizer({ definition: JSON.stringify(definition), path: "/m/t.json" });
+      const error = await assertRejects(load, InputError, why);
+      const shown = JSON.stringify(pattern).slice(0, 100);
+      assertTrue(error.message.startsWith("Cannot use the tokenizer /m/t.json: "));
+      assertTrue(error.message.includes(shown), error.message);
+      assertTrue(!error.message.includes("\n"));
+    }
+  }
+});
+
+Deno.test("a decoder's expressions are not run, so any will do", async () => {
+  const decoder = { type: "Replace", pattern: { Regex: "(a+)+$" }, content: "" };
+  const definition = JSON.stringify({ ...bpe(), decoder });
+  const { ids } = (await loadTokenizer({ definition, path: "t" })).encode("the", 0);
+  assertEquals(ids.length, 3);
+});
+
 Deno.test("padding takes its id from the files", async () => {
   const definition = JSON.stringify(tokenizerJson(TOKENS));
   const padOf = async (config?: string) =>

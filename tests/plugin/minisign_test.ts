@@ -21,6 +21,8 @@ import {
   digestFile,
   signDigests,
 } from "../../lib/plugin/minisign/sign.ts";
+import { requireClaim } from "../../lib/plugin/package_signature.ts";
+import { verifyFile } from "../../lib/plugin/sign_file.ts";
 
 const CHEAP = { operations: 32768, memoryBytes: 16 * 1024 * 1024 };
 const noPassword = () => {
@@ -178,4 +180,32 @@ Deno.test("a legacy signature and other files are refused with a reason", async 
     assertThrows(() => parseSignature(text), InputError);
     assertThrows(() => parsePublicKey(text), InputError);
   }
+});
+
+Deno.test("a package signed by plain minisign wants its name in the comment", async () => {
+  await using folder = await tempFolder();
+  const at = (name: string) => `${folder.path}/${name}`;
+  const file = at("lxc-v1.2.0.btrfs.zst");
+  await Deno.writeTextFile(file, "any bytes");
+  await sh("minisign", "-GWf", "-p", at("k.pub"), "-s", at("k.key"));
+  const key = parsePublicKey(await Deno.readTextFile(at("k.pub")));
+  const wanted = { name: "lxc", version: "1.2.0", from: null };
+  const check = () => {
+    const { signature, digests } = verifyFile(file, () => key);
+    return requireClaim(signature, digests, wanted, file);
+  };
+  await sh("minisign", "-Sm", file, "-s", at("k.key"));
+  const error = assertThrows(
+    check,
+    DifferenceError,
+    /names no plugin, version and digest/,
+  );
+  assertEquals([error.code, error.hint], [
+    "wrong_package",
+    "its author has to sign it with: op-dbus sign",
+  ]);
+  const sha256 = (await sh("sha256sum", file)).slice(0, 64);
+  const comment = `timestamp:5\tname:lxc\tversion:1.2.0\tdigest:sha256:${sha256}`;
+  await sh("minisign", "-Sm", file, "-s", at("k.key"), "-t", comment);
+  assertEquals(check(), { ...wanted, sha256, timestamp: 5 });
 });

@@ -1,12 +1,7 @@
-import {
-  assertEquals,
-  assertIncludes,
-  assertRejects,
-  assertThrows,
-} from "../support/assert.ts";
+import { assertEquals, assertIncludes, assertRejects } from "../support/assert.ts";
 import { cli, spawnCli } from "../support/cli.ts";
 import { client } from "../support/private_bus.ts";
-import { manifest, signs } from "../support/state_root.ts";
+import { signs } from "../support/state_root.ts";
 import { startStore, type Store, storeMapping } from "../support/store.ts";
 import {
   InputError,
@@ -21,7 +16,6 @@ import { apply } from "../../lib/state/apply.ts";
 import type { Plan } from "../../lib/state/model.ts";
 import { readCurrent } from "../../lib/state/current.ts";
 import { readJournal } from "../../lib/state/journal.ts";
-import { loadPlugins } from "../../lib/state/plugins.ts";
 import { rollbackToCheckpoint } from "../../lib/state/rollback.ts";
 
 const ALL = { store: { a: "x", b: "y", c: "z" } };
@@ -322,14 +316,4 @@ Deno.test("a wrong document is refused before anything is read", async () => {
     assertIncludes(error.message, expected);
   }
   assertEquals(await store.root.buses.roundTrips(), 0);
-});
-
-Deno.test("plugins that depend on each other in a circle are refused by name", async () => {
-  await using store = await startStore();
-  for (const [name, other] of [["p", "q"], ["q", "r"], ["r", "p"]] as const) {
-    const more = `dependencies = ["${other}"]\n`;
-    await store.root.put(name, "plugin.toml", manifest(name, more));
-    await store.root.put(name, "semantic-mapping.toml", storeMapping());
-  }
-  assertThrows(() => loadPlugins(store.root.layout), InputError, /p -> q -> r -> p/);
 });

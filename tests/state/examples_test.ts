@@ -15,7 +15,7 @@ Deno.test("the examples of the shipped plugins fit their mappings", async () => 
     for (const { name: file } of Deno.readDirSync(`${EXAMPLES}${name}/examples`)) {
       const path = `${EXAMPLES}${name}/examples/${file}`;
       const { desired } = readStateFile(path) as { desired: Desired };
-      validateDesired(root.plugins, desired, file);
+      validateDesired(root, desired, file);
       count++;
     }
   }
@@ -27,5 +27,5 @@ Deno.test("the state file in the documentation is right", async () => {
   const docs = new URL("../../docs/desired-state.md", import.meta.url);
   const text = /\n( {4}\{\n[\s\S]*?\n {4}\})\n/.exec(await Deno.readTextFile(docs))![1]!;
   const document = parseDocument(parseJsonText(text, "docs"), "docs");
-  validateDesired(root.plugins, document, "docs");
+  validateDesired(root, document, "docs");
 });

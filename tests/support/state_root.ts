@@ -79,7 +79,7 @@ export class StateRoot implements AsyncDisposable {
   get options(): ApplyOptions {
     return {
       layout: this.layout,
-      plugins: this.plugins,
+      ...loadPlugins(this.layout),
       buses: this.buses,
       file: "state.json",
       confirm: () => Promise.resolve(false),

@@ -57,11 +57,8 @@ export async function addModel(
 ): Promise<ModelRecord> {
   checkModelName(name);
   const origin = options.source ?? folder;
-  const found = located(origin, () => inspectFolder(folder, options));
-  const settings = located(
-    origin,
-    () => readSettings(found.settings, options, origin),
-  );
+  const found = inspectFolder(folder, { ...options, origin });
+  const settings = readSettings(found.settings, options, origin);
   using _lock = await lockedForWriting(layout, name, options);
   if (!options.replace && readModel(layout, name)) {
     throw new InputError("model_exists", `There is a model ${name} already`, {
@@ -97,8 +94,8 @@ export async function addModel(
     await Deno.remove(temporary, { recursive: true }).catch((failure) => {
       if (!(failure instanceof Deno.errors.NotFound)) throw failure;
     });
-    const told = blame(asOpError(error, `Cannot add the model ${name}`), name, origin);
-    // The copy is gone: name the file that it was made of.
+    const told = blame(asOpError(error, `Cannot add the model ${name}`));
+    // The copy, which the engine and the system name, is gone: name what it was made of.
     for (const { from, to } of found.copies) {
       told.message = told.message.replaceAll(`${temporary}/${to}`, from);
     }
@@ -106,27 +103,10 @@ export async function addModel(
   }
 }
 
-/** Runs a check; its complaint names the folder or the repository. */
-function located<T>(origin: string, check: () => T): T {
-  try {
-    return check();
-  } catch (error) {
-    if (!(error instanceof InputError)) throw error;
-    error.message = atOrigin(error.message, origin);
-    throw error;
-  }
-}
-
-function atOrigin(message: string, origin: string): string {
-  return message.replace(/^Cannot use the model:/, `Cannot use the model ${origin}:`);
-}
-
 /** What a model cannot do on an engine that works is the user's choice of model. */
 const MODEL_FAULTS = ["model_failed", "model_output", "model_unloadable"];
 
-function blame(error: OpError, name: string, origin: string): OpError {
-  const anonymous = error.message.replace(`use the model ${name}:`, "use the model:");
-  error.message = atOrigin(anonymous, origin);
+function blame(error: OpError): OpError {
   if (!MODEL_FAULTS.includes(error.code)) return error;
   const { code, message, hint } = error;
   return new InputError(code, message, { cause: error, ...(hint && { hint }) });
@@ -175,12 +155,13 @@ async function tryOut(
   options: AddOptions,
 ): Promise<ModelRecord> {
   const tokenizerFile = `${folder}/${TOKENIZER_FILE}`;
-  checkVocabulary(found, readTokenizer(tokenizerFile), tokenizerFile);
+  const definition = readTokenizer(tokenizerFile);
+  checkVocabulary(found, definition, tokenizerFile, draft.source);
   const { dimensions, rank, tokenizer } = await shapeOf(draft, folder, options.devices);
   const stated = found.settings.pooling?.["word_embedding_dimension"];
   if (typeof stated === "number" && stated !== dimensions) {
-    const message = `Cannot use the model: it gives ${dimensions} dimensions, ` +
-      `1_Pooling/config.json says ${stated}`;
+    const message = `Cannot use the model ${draft.source}: it gives ${dimensions} ` +
+      `dimensions, 1_Pooling/config.json says ${stated}`;
     throw new InputError("bad_model", message);
   }
   const record: ModelRecord = {
@@ -192,20 +173,27 @@ async function tryOut(
   if (rank === 3 && draft.pooling === "none") {
     throw new InputError(
       "bad_model",
-      "Cannot use the model: its output has a state per token, and pooling is none",
+      `Cannot use the model ${draft.source}: its output has a state per token, ` +
+        "and pooling is none",
       { hint: "choose --pooling mean, cls or max" },
     );
   }
   using embedder = await openRecord(record, folder, {
     ...options.devices,
-    identity: identityOf(record, "passage"),
+    // It has no name yet that says anything: messages name where it comes from.
+    identity: { ...identityOf(record, "passage"), name: draft.source },
   });
   await embedder.embed(TRIALS, options.signal ? { signal: options.signal } : {});
   return record;
 }
 
 /** A tokenizer with more words than the model has rows would fail on some texts only. */
-function checkVocabulary(found: ModelFolder, definition: string, path: string): void {
+function checkVocabulary(
+  found: ModelFolder,
+  definition: string,
+  path: string,
+  origin: string,
+): void {
   const size = found.settings.config?.["vocab_size"];
   if (typeof size !== "number") return;
   let vocabulary: unknown;
@@ -224,7 +212,8 @@ function checkVocabulary(found: ModelFolder, definition: string, path: string): 
   if (ids <= size) return;
   throw new InputError(
     "bad_model",
-    `Cannot use the model: its tokenizer has ${ids} tokens, the model only ${size}`,
+    `Cannot use the model ${origin}: its tokenizer has ${ids} tokens, ` +
+      `the model only ${size}`,
     { hint: "tokenizer.json belongs to another model" },
   );
 }

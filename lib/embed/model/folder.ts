@@ -56,13 +56,19 @@ export interface ModelFolder {
  * Looks a folder over; changes nothing.
  *
  * @param path the folder
- * @param choice the .onnx file inside it and the output, where the user names them
+ * @param choice the .onnx file inside it and the output, where the user names them;
+ *   `origin` is what messages call the model, default the folder
  * @throws {InputError} when a file is missing, damaged or of an unsupported kind
  */
 export function inspectFolder(
   path: string,
-  choice: { readonly file?: string; readonly output?: string } = {},
+  choice: {
+    readonly file?: string;
+    readonly output?: string;
+    readonly origin?: string;
+  } = {},
 ): ModelFolder {
+  const { origin = path } = choice;
   if (!isFolder(path)) {
     throw new InputError("not_found", `Cannot use ${path}: there is no such folder`, {
       hint: "name the folder that holds model.onnx and tokenizer.json",
@@ -70,12 +76,12 @@ export function inspectFolder(
   }
   const model = findModel(path, choice.file);
   const onnx = readOnnxFile(`${path}/${model}`);
-  const { inputs, int32Inputs } = checkInputs(onnx);
-  const output = chooseOutput(onnx, choice.output);
+  const { inputs, int32Inputs } = checkInputs(onnx, origin);
+  const output = chooseOutput(onnx, choice.output, origin);
   const beside = model.includes("/") ? model.slice(0, model.lastIndexOf("/") + 1) : "";
   const copies = [{ from: `${path}/${model}`, to: MODEL_FILE }];
   for (const name of onnx.externalFiles) {
-    checkExternal(`${path}/${beside}`, name);
+    checkExternal(`${path}/${beside}`, name, origin);
     copies.push({ from: `${path}/${beside}${name}`, to: name });
   }
   if (!isFile(`${path}/${TOKENIZER_FILE}`)) {
@@ -140,75 +146,98 @@ function onnxFiles(path: string, under: string): string[] {
   }
 }
 
-function checkInputs(onnx: OnnxFile): { inputs: string[]; int32Inputs: boolean } {
+function checkInputs(
+  onnx: OnnxFile,
+  origin: string,
+): { inputs: string[]; int32Inputs: boolean } {
   const inputs = onnx.inputs.map(({ name }) => name);
   if (!inputs.includes("input_ids")) {
-    throw unsupported(`it has no input input_ids, but ${inputs.join(", ") || "none"}`);
+    throw unsupported(
+      origin,
+      `it has no input input_ids, but ${inputs.join(", ") || "none"}`,
+    );
   }
   const unknown = inputs.filter((name) => !KNOWN_INPUTS.includes(name));
   if (unknown.length > 0) {
     throw unsupported(
+      origin,
       `it needs the input ${unknown.join(", ")}, which op-dbus does not feed`,
     );
   }
   const types = new Set(onnx.inputs.map(({ type }) => type));
   const type = [...types][0];
   if (types.size !== 1 || (type !== TYPE_INT64 && type !== TYPE_INT32)) {
-    throw unsupported(`its inputs have the element types ${[...types].join(", ")}`);
+    throw unsupported(
+      origin,
+      `its inputs have the element types ${[...types].join(", ")}`,
+    );
   }
   return { inputs, int32Inputs: type === TYPE_INT32 };
 }
 
-function chooseOutput(onnx: OnnxFile, named: string | undefined): ValueInfo {
+function chooseOutput(
+  onnx: OnnxFile,
+  named: string | undefined,
+  origin: string,
+): ValueInfo {
   const names = onnx.outputs.map(({ name }) => name).join(", ");
   if (named !== undefined) {
     const found = onnx.outputs.find(({ name }) => name === named);
-    if (!found) throw unsupported(`it has no output ${named}, but ${names}`);
-    return checkOutput(found);
+    if (!found) throw unsupported(origin, `it has no output ${named}, but ${names}`);
+    return checkOutput(found, origin);
   }
   const rank = ({ shape }: ValueInfo) => shape?.length;
   const found = onnx.outputs.find(({ name }) => SENTENCE_OUTPUTS.includes(name)) ??
     onnx.outputs.find(({ name }) => name === "last_hidden_state") ??
     onnx.outputs.find((output) => rank(output) === 3) ??
     onnx.outputs[0]!;
-  return checkOutput(found);
+  return checkOutput(found, origin);
 }
 
-function checkOutput(output: ValueInfo): ValueInfo {
+function checkOutput(output: ValueInfo, origin: string): ValueInfo {
   if (output.type !== TYPE_FLOAT && output.type !== TYPE_FLOAT16) {
-    throw unsupported(`its output ${output.name} has the element type ${output.type}`);
+    throw unsupported(
+      origin,
+      `its output ${output.name} has the element type ${output.type}`,
+    );
   }
   const rank = output.shape?.length ?? 3;
   if (rank === 2 || rank === 3) return output;
-  throw unsupported(`its output ${output.name} has ${rank} axes in place of 2 or 3`);
+  throw unsupported(
+    origin,
+    `its output ${output.name} has ${rank} axes in place of 2 or 3`,
+  );
 }
 
-function unsupported(why: string): InputError {
-  return new InputError("unsupported_model", `Cannot use the model: ${why}`, {
+function unsupported(origin: string, why: string): InputError {
+  return new InputError("unsupported_model", `Cannot use the model ${origin}: ${why}`, {
     hint: "op-dbus runs text encoders exported for feature-extraction",
   });
 }
 
 /** A file of weights stays beside its model, and is there. */
-function checkExternal(folder: string, name: string): void {
+function checkExternal(folder: string, name: string, origin: string): void {
   const parts = name.split("/");
   // An absolute path begins with an empty part.
   if (parts.some((part) => part === ".." || part === "")) {
     throw new InputError(
       "bad_model",
-      `Cannot use the model: its weights lie outside the folder (${
+      `Cannot use the model ${origin}: its weights lie outside the folder (${
         JSON.stringify(name)
       })`,
     );
   }
   const plain = parts.filter((part) => part !== ".").join("/");
   if (plain === MODEL_FILE || plain.endsWith(".json")) {
-    throw new InputError("bad_model", `Cannot use the model: its weights are in ${name}`);
+    throw new InputError(
+      "bad_model",
+      `Cannot use the model ${origin}: its weights are in ${name}`,
+    );
   }
   if (isFile(folder + name)) return;
   throw new InputError(
     "missing_file",
-    `Cannot use the model: its weights are in ${name}, which is missing`,
+    `Cannot use the model ${origin}: its weights are in ${name}, which is missing`,
     { hint: "copy that file beside the .onnx file" },
   );
 }

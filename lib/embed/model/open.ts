@@ -123,7 +123,9 @@ export async function shapeOf(
   if ((rank !== 2 && rank !== 3) || dimensions < 1) {
     throw new OpError(
       "model_output",
-      `Cannot use the model: its output has the shape ${output.dims.join(" x ")}`,
+      `Cannot use the model ${record.source}: its output has the shape ${
+        output.dims.join(" x ")
+      }`,
       { hint: "choose an output of token states or sentence vectors with --output" },
     );
   }

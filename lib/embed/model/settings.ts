@@ -67,7 +67,8 @@ const FAMILIES: readonly [RegExp, { query: string; passage: string }][] = [
 /**
  * Reads the settings.
  *
- * @param origin the folder's or repository's name, to recognise a family by
+ * @param origin the folder's or repository's name, to recognise a family by and for
+ *   messages
  * @throws {InputError} for a pooling or a module that op-dbus does not have
  */
 export function readSettings(
@@ -75,11 +76,11 @@ export function readSettings(
   overrides: SettingOverrides,
   origin: string,
 ): Settings {
-  checkModules(files.modules);
+  checkModules(files.modules, origin);
   const normalises = files.modules?.some((module) => kindOf(module) === "Normalize") ??
     true;
   return {
-    pooling: overrides.pooling ?? poolingOf(files.pooling),
+    pooling: overrides.pooling ?? poolingOf(files.pooling, origin),
     normalisation: overrides.normalisation ?? (normalises ? "l2" : "none"),
     prefixes: prefixesOf(files, overrides, origin),
     max_tokens: overrides.maxTokens ?? limitOf(files),
@@ -90,17 +91,17 @@ function kindOf(module: JsonObject): string {
   return String(module["type"] ?? "").split(".").at(-1)!;
 }
 
-function checkModules(modules: SettingFiles["modules"]): void {
+function checkModules(modules: SettingFiles["modules"], origin: string): void {
   const unknown = modules?.map(kindOf).find((kind) => !SUPPORTED_MODULES.includes(kind));
   if (unknown === undefined) return;
   throw new InputError(
     "unsupported_model",
-    `Cannot use the model: modules.json wants a ${unknown} layer after the encoder`,
+    `Cannot use the model ${origin}: modules.json wants a ${unknown} layer after the encoder`,
     { hint: "choose a model of Transformer, Pooling and Normalize" },
   );
 }
 
-function poolingOf(config: JsonObject | null): Settings["pooling"] {
+function poolingOf(config: JsonObject | null, origin: string): Settings["pooling"] {
   if (config === null) return "mean";
   const on = Object.entries(config).filter(([key, value]) =>
     key.startsWith("pooling_mode_") && value === true
@@ -111,7 +112,7 @@ function poolingOf(config: JsonObject | null): Settings["pooling"] {
   }
   throw new InputError(
     "unsupported_model",
-    `Cannot use the model: its pooling is ${on.join(" and ") || "none"}`,
+    `Cannot use the model ${origin}: its pooling is ${on.join(" and ") || "none"}`,
     { hint: "op-dbus pools by mean, cls or max: name one with --pooling" },
   );
 }

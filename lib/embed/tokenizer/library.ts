@@ -2,6 +2,7 @@
 import type { Tokenizer } from "@huggingface/tokenizers";
 import { InputError } from "../../base/errors.ts";
 import type { TokenizerConfig, TokenizerDefinition } from "./definition.ts";
+import { checkPatterns } from "./patterns.ts";
 import type { Encoded } from "./tokenizer.ts";
 
 /** The library, imported by whoever needs it: it costs a few milliseconds. */
@@ -26,29 +27,32 @@ export class LibraryTokenizer {
   /**
    * @param library the loaded module
    * @param path for messages
-   * @throws {InputError} for a kind that the library does not know
+   * @throws {InputError} for a kind that the library does not know, or a regular
+   *   expression that could take for ever
    */
   static make(
-    { Tokenizer }: Library,
+    library: Library,
     definition: TokenizerDefinition,
     config: TokenizerConfig,
     path: string,
   ): LibraryTokenizer {
-    // The library wants every section to be there, if only as null.
+    // The library wants every section to be there, if only as null. Nothing here decodes.
     const whole = {
       added_tokens: [],
       normalizer: null,
       pre_tokenizer: null,
       post_processor: null,
-      decoder: null,
       ...definition,
+      decoder: null,
     };
     let tokenizer: Tokenizer, framed: number[], bare: number[];
     try {
-      tokenizer = new Tokenizer(whole, config);
+      checkPatterns(library, definition, path);
+      tokenizer = new library.Tokenizer(whole, config);
       framed = tokenizer.encode(PROBE).ids;
       bare = tokenizer.encode(PROBE, { add_special_tokens: false }).ids;
     } catch (error) {
+      if (error instanceof InputError) throw error;
       throw new InputError(
         "unsupported_tokenizer",
         `Cannot use the tokenizer ${path}: ${(error as Error).message}`,

@@ -1,5 +1,6 @@
 /** Signing and checking, with BLAKE2b-512 of the file taken in pieces. */
 import { createHash, createPublicKey, sign, verify } from "node:crypto";
+import { isSysError } from "../../../ffi/errno.ts";
 import { close, O_NOFOLLOW, read } from "../../../ffi/files.ts";
 import { isFolder, type Stat } from "../../../ffi/stat.ts";
 import { DifferenceError, InputError } from "../../base/errors.ts";
@@ -26,14 +27,28 @@ export interface FileDigests {
  *
  * @param path the file; a link is not followed
  * @param limitBytes refuses to read more
- * @throws {InputError} `not_a_file`, or past the limit; {SysError} what open gave
+ * @throws {InputError} `no_such_file`, `not_a_file`, or past the limit; {SysError} what
+ *   open gave
  */
 export function digestFile(path: string, limitBytes = Infinity): FileDigests {
-  const { fd } = openRegular(path, O_NOFOLLOW, (stat) => notAFile(path, stat));
+  const { fd } = openNamed(path);
   try {
     return digestFd(fd, path, limitBytes);
   } finally {
     close(fd);
+  }
+}
+
+function openNamed(path: string) {
+  try {
+    return openRegular(path, O_NOFOLLOW, (stat) => notAFile(path, stat));
+  } catch (error) {
+    if (!isSysError(error, "ENOENT", "ENOTDIR")) throw error;
+    const message = `Cannot read ${path}: there is no such file`;
+    throw new InputError("no_such_file", message, {
+      cause: error,
+      hint: "check the path",
+    });
   }
 }
 
