@@ -17,20 +17,39 @@ export function absolute(path: string): string {
  * @throws {InputError} `no_such_folder`, `not_a_folder`
  */
 export function outputFolder(path: string): string {
-  const folder = absolute(path);
+  const folder = absolute(path), found = statOrNull(folder);
   const refuse = (code: string, why: string, hint: string) =>
     new InputError(code, `Cannot write into ${folder}: ${why}`, { hint });
-  let found: Deno.FileInfo;
-  try {
-    found = Deno.statSync(folder);
-  } catch (error) {
-    const absent = error instanceof Deno.errors.NotFound ||
-      error instanceof Deno.errors.NotADirectory;
-    if (!absent) throw error;
+  if (!found) {
     throw refuse("no_such_folder", "there is no such folder", "make it, or name another");
   }
   if (found.isDirectory) return folder;
   throw refuse("not_a_folder", "it is no folder", "name a folder");
+}
+
+/**
+ * {@link absolute} of a file to be read; a pipe is as good.
+ *
+ * @throws {InputError} `no_such_file`, `not_a_file`
+ */
+export function inputFile(path: string): string {
+  const file = absolute(path), found = statOrNull(file);
+  const refuse = (code: string, why: string, hint: string) =>
+    new InputError(code, `Cannot read ${file}: ${why}`, { hint });
+  if (!found) throw refuse("no_such_file", "there is no such file", "check the path");
+  if (!found.isDirectory) return file;
+  throw refuse("not_a_file", "it is a folder, not a file", "name the file itself");
+}
+
+function statOrNull(path: string): Deno.FileInfo | null {
+  try {
+    return Deno.statSync(path);
+  } catch (error) {
+    const absent = error instanceof Deno.errors.NotFound ||
+      error instanceof Deno.errors.NotADirectory;
+    if (absent) return null;
+    throw error;
+  }
 }
 
 /** {@link absolute} of a file to be written; its folder is checked as the output's. */

@@ -5,7 +5,7 @@ import type { Found } from "../snapshot/found.ts";
 import type { Replicated } from "../snapshot/replicate.ts";
 import type { Replica } from "../snapshot/replica.ts";
 import type { Target } from "../snapshot/target.ts";
-import { absolute } from "./absolute.ts";
+import { absolute, inputFile } from "./absolute.ts";
 import { command } from "./command.ts";
 import type { Context } from "./context.ts";
 import { argument, sizeFlag, textFlag, toggle } from "./flags.ts";
@@ -364,7 +364,7 @@ export const receive = command<ReceiveFlags, [string?]>({
     const found = await receiveSnapshot(absolute(flags.folder), {
       ...(flags.name !== undefined && { name: flags.name }),
       ...(file !== undefined && file !== "-"
-        ? { file: absolute(file) }
+        ? { file: inputFile(file) }
         : { chunks: Deno.stdin.readable }),
       signal: context.signal,
     });

@@ -15,12 +15,16 @@ const HINTS: Readonly<Record<StreamErrorCode, string>> = {
   stream_limit: "do not install it, or raise the limit if you trust its author",
 };
 
-/** A stream that is not taken: exit 2. The message ends with the byte offset. */
+/**
+ * A stream that is not taken: exit 2. The message ends with the byte offset, and names the
+ * source once it is known.
+ */
 export class StreamError extends OpError {
   override readonly name = "StreamError";
   override readonly exitCode = EXIT.usage;
   /** Offset in the (decompressed) stream of the command at fault, in bytes. */
   readonly offset: number;
+  readonly #what: string;
 
   /**
    * @param code what kind of fault
@@ -32,5 +36,13 @@ export class StreamError extends OpError {
       hint: HINTS[code],
     });
     this.offset = offset;
+    this.#what = message;
+  }
+
+  /** Says where the stream came from. @returns this error */
+  from(source: string): this {
+    this.message =
+      `Cannot take the stream ${source}: ${this.#what} (at byte ${this.offset})`;
+    return this;
   }
 }

@@ -281,7 +281,9 @@ class Receiver implements Disposable {
   #checkName(name: string): void {
     const bytes = new TextEncoder().encode(name);
     if (pathFault(bytes, 1) !== null || name.startsWith(".")) {
-      throw new InputError("bad_name", `Cannot name what is received '${name}'`);
+      throw new InputError("bad_name", `Cannot name what is received '${name}'`, {
+        hint: "choose a name without a slash, that begins with no dot",
+      });
     }
     try {
       statAt(this.#folderFd, bytes);

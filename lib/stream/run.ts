@@ -33,6 +33,14 @@ export async function parseSource(
   options: ParseOptions,
   handle: CommandHandler,
 ): Promise<{ version: number; streamBytes: number; commands: number }> {
+  try {
+    return await parse(source, options, handle);
+  } catch (error) {
+    throw error instanceof StreamError ? error.from(source.name) : error;
+  }
+}
+
+async function parse(source: ByteSource, options: ParseOptions, handle: CommandHandler) {
   const { limits, signal, progress } = options;
   await using reader = await openDecoded(source, limits);
   using parser = new StreamParser(limits, signal, options.trustData);

@@ -147,7 +147,21 @@ platformTest(
     const truncated = await root.run(["snapshot", "receive", "--folder", folder], {
       stdin: stream.stdoutBytes.subarray(0, stream.stdoutBytes.length - 20),
     });
-    assertTrue(truncated.code !== 0);
+    assertEquals(truncated.code, 2);
+    assertIncludes(truncated.stderr, "Cannot take the stream standard input: ");
+    await Deno.writeTextFile(`${disk.path}/text`, "hello\n");
+    for (
+      const [given, said] of [
+        ["text", `Cannot take the stream ${disk.path}/text: it does not begin`],
+        ["nothing", `Cannot read ${disk.path}/nothing: there is no such file`],
+        ["in", `Cannot read ${disk.path}/in: it is a folder`],
+      ]
+    ) {
+      const args = ["snapshot", "receive", "--folder", "in", given!];
+      const refused = await root.run(args, { cwd: disk.path });
+      assertEquals(refused.code, 2, refused.stderr);
+      assertIncludes(refused.stderr, said!);
+    }
     assertEquals((await sh("ls", "-A", folder)).trim(), "");
 
     const config = `${disk.path}/config.toml`;
