@@ -15,6 +15,14 @@ export interface Remote {
   readonly wasReceived?: boolean;
 }
 
+/**
+ * False for what a receive is still making, or was killed while making: marked as received
+ * perhaps, but gone with the next receive.
+ */
+export function isVisible(name: string): boolean {
+  return !name.startsWith(".");
+}
+
 /** What is being sent. */
 export interface Shipment {
   readonly name: string;

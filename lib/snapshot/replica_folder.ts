@@ -5,7 +5,7 @@ import { isSysError } from "../../ffi/errno.ts";
 import { withFd } from "../../ffi/files.ts";
 import { asOpError, DifferenceError, InputError } from "../base/errors.ts";
 import { fileSystemName, nearestExisting, onBtrfs } from "../base/root.ts";
-import type { Remote, Replica, Shipment } from "./replica.ts";
+import { isVisible, type Remote, type Replica, type Shipment } from "./replica.ts";
 
 /**
  * @param folder absolute path; made where it is missing
@@ -60,7 +60,7 @@ export function listReplicas(folder: string): Remote[] {
       uuid: info.uuid,
       receivedUuid: info.receivedUuid,
       readOnly: info.readOnly,
-    }));
+    })).filter(({ name }) => isVisible(name));
   } catch (error) {
     if (isSysError(error, "ENOENT")) return [];
     throw asOpError(error, `Cannot list ${folder}`);

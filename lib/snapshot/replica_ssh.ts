@@ -1,6 +1,12 @@
 /** Another host as the receiving side: op-dbus there, or plain `btrfs receive`. */
 import { OpError } from "../base/errors.ts";
-import { isLeftover, type Remote, type Replica, type Shipment } from "./replica.ts";
+import {
+  isLeftover,
+  isVisible,
+  type Remote,
+  type Replica,
+  type Shipment,
+} from "./replica.ts";
 import { proveReceived } from "./replica_folder.ts";
 import {
   parseSshUrl,
@@ -227,7 +233,7 @@ export function parseShow(text: string): Remote[] {
     const field = (name: string) =>
       new RegExp(`^\\t${name}:[ \\t]*(.*)$`, "m").exec(block)?.[1]?.trim();
     const name = field("Name"), uuid = field("UUID"), received = field("Received UUID");
-    if (!name || !uuid) return [];
+    if (!name || !uuid || !isVisible(name)) return [];
     return [{
       name,
       uuid,

@@ -75,6 +75,31 @@ platformTest(
 );
 
 platformTest(
+  "what a receive was killed before it became visible is no base",
+  async () => {
+    await using root = await testRoot();
+    await using disk = await btrfsScratch();
+    const state = root.target("state"), folder = `${disk.path}/away`;
+    await fill(state.path, 3, 1);
+    await replicate(state, [folderReplica(folder)], { nowMs: NOW - 2 * HOUR });
+    await Deno.writeTextFile(`${state.path}/change`, "changed");
+    await replicate(state, [folderReplica(folder)], { nowMs: NOW - HOUR });
+    // Received, marked and read-only, and killed before its last rename.
+    const [first, second] = listFound(state);
+    const hidden = `${folder}/.op-dbus-receive-1-0123456789abcdef`;
+    await Deno.rename(`${folder}/${second!.name}`, hidden);
+    markSending(state, second!.name, folderReplica(folder));
+    const { outcomes } = await replicate(state, [folderReplica(folder)], {
+      create: false,
+    });
+    assertEquals(outcomes[0]!.error, null);
+    const sent = outcomes[0]!.sent.map(({ name, parent }) => [name, parent]);
+    assertEquals(sent, [[second!.name, first!.name]]);
+    assertEquals((await sh("ls", "-A", folder)).trim().split("\n"), there(folder));
+  },
+);
+
+platformTest(
   "several receivers in one pass; one that fails or is behind does not stop others",
   async () => {
     await using root = await testRoot();
