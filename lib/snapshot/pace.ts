@@ -5,7 +5,7 @@ export interface PaceOptions {
   /** Bytes per second; absent or 0: as fast as they go. */
   readonly limit?: number;
   readonly signal?: AbortSignal;
-  /** Bytes that have passed. */
+  /** Bytes that have passed; 0 before the first, which nobody may take for long. */
   readonly progress?: (bytes: number) => void;
 }
 
@@ -19,6 +19,7 @@ export async function* paced(
 ): AsyncGenerator<Uint8Array, void> {
   const { limit, signal, progress } = options;
   let passed = 0, due = performance.now();
+  progress?.(0);
   for await (const chunk of chunks) {
     signal?.throwIfAborted();
     yield chunk;

@@ -62,3 +62,13 @@ Deno.test("a bandwidth limit is kept on average; an abort ends the waiting", asy
   };
   await assertRejects(slow, OpError, /stopped/);
 });
+
+Deno.test("who waits until somebody takes the first chunk sees how much has passed", async () => {
+  const seen: number[] = [];
+  const chunks = paced(numbers(2), { progress: (bytes) => seen.push(bytes) });
+  const { value } = await chunks.next();
+  assertEquals(seen, [0]);
+  await chunks.next();
+  assertEquals(seen, [0, value!.length]);
+  await chunks.return();
+});
