@@ -1,7 +1,9 @@
 import { InputError } from "../../lib/base/errors.ts";
 import { addModel } from "../../lib/embed/model/add.ts";
 import { readOnnxFile } from "../../lib/embed/model/onnx_file.ts";
+import { openModel } from "../../lib/embed/model/open.ts";
 import { listModels } from "../../lib/embed/model/store.ts";
+import { cosine } from "../../lib/embed/onnx/drift.ts";
 import type { FolderOptions } from "../../scripts/models/folder.ts";
 import { randomFrom } from "../../scripts/models/random.ts";
 import { tokenizerJson, vocabulary } from "../../scripts/models/tokenizer_json.ts";
@@ -73,6 +75,16 @@ const DAMAGE: readonly (readonly [string, (path: string) => Promise<void>, RegEx
         JSON.stringify(tokenizerJson(vocabulary(3000, 1))),
       ),
     /3000 tokens, the model only 2000/,
+  ],
+  [
+    "a token of its own that the model lacks",
+    async (path) => {
+      const file = `${path}/tokenizer.json`;
+      const definition = JSON.parse(await Deno.readTextFile(file));
+      definition.added_tokens.push({ id: 2000, content: "<more>", special: true });
+      await Deno.writeTextFile(file, JSON.stringify(definition));
+    },
+    /2001 tokens, the model only 2000/,
   ],
   [
     "garbage for settings",
@@ -221,6 +233,24 @@ Deno.test("a text of 100,000 tokens is cut and counted; none give none", async (
   assertEquals(cut.tokens, 64 + tokens("short") + tokens(""));
   const none = await embedder.embed([]);
   assertEquals([none.matrix.length, none.tokens, none.truncated], [0, 0, 0]);
+});
+
+Deno.test("a text of which no token is left has a vector, whatever is beside it", async () => {
+  await using scratch = await modelScratch();
+  const path = await scratch.write();
+  const file = `${path}/tokenizer.json`;
+  const definition = JSON.parse(await Deno.readTextFile(file));
+  definition.post_processor.single = [{ Sequence: { id: "A", type_id: 0 } }];
+  await Deno.writeTextFile(file, JSON.stringify(definition));
+  await addModel(scratch.layout, "m", path, { devices: CPU });
+  using embedder = await openModel(scratch.layout, "m", CPU);
+  const nothing = "\u200b";
+  assertEquals(embedder.tokenizer.encode(nothing, 0).ids.length, 0);
+  const alone = (await embedder.embed([nothing])).matrix;
+  assertTrue(alone.every(Number.isFinite));
+  const { matrix } = await embedder.embed([nothing, "a text", nothing]);
+  assertTrue(cosine(matrix.subarray(0, 32), alone) > 0.99999);
+  assertTrue(cosine(matrix.subarray(64), alone) > 0.99999);
 });
 
 Deno.test("an abort ends the work with its reason, between and during runs", async () => {

@@ -9,6 +9,7 @@ import {
   word,
 } from "../../scripts/models/tokenizer_json.ts";
 import { assertEquals, assertRejects, assertTrue } from "../support/assert.ts";
+import { bpe, unigram } from "./tokenizers.ts";
 
 const TOKENS = vocabulary(2000, 3);
 const FULL_SWEEP = Deno.env.get("OPDBUS_TEST_FULL") !== undefined;
@@ -163,36 +164,6 @@ Deno.test("tokens that are matched after clean-up go to the library", async () =
   assertSame({ ours, theirs }, ["special words", "SPECIAL", "unspecial x"]);
 });
 
-/** A byte-level BPE of the 256 bytes and three merges. */
-function bpe(): Record<string, unknown> {
-  const tokens = ["<s>", "<pad>", "</s>", ..."abcdefghijklmnopqrstuvwxyz0123456789.,Ġ"];
-  tokens.push("th", "the", "Ġthe");
-  return {
-    version: "1.0",
-    added_tokens: ["<s>", "<pad>", "</s>"].map((content, id) => ({
-      id,
-      content,
-      special: true,
-    })),
-    normalizer: null,
-    pre_tokenizer: { type: "ByteLevel", add_prefix_space: false, trim_offsets: true },
-    post_processor: {
-      type: "RobertaProcessing",
-      sep: ["</s>", 2],
-      cls: ["<s>", 0],
-      trim_offsets: true,
-      add_prefix_space: false,
-    },
-    decoder: { type: "ByteLevel" },
-    model: {
-      type: "BPE",
-      unk_token: null,
-      vocab: Object.fromEntries(tokens.map((token, id) => [token, id])),
-      merges: ["t h", "th e", "Ġ the"],
-    },
-  };
-}
-
 Deno.test("BPE and Unigram run through the library, with truncation", async () => {
   const roberta = await loadTokenizer({ definition: JSON.stringify(bpe()), path: "t" });
   assertEquals(roberta.kind, "library");
@@ -200,16 +171,7 @@ Deno.test("BPE and Unigram run through the library, with truncation", async () =
   assertEquals(roberta.encode("the cat the", 0).ids.length, 2 + 6);
   const cut = roberta.encode("the cat the", 4);
   assertEquals([cut.ids[0], cut.ids[3], cut.truncated], [0, 2, true]);
-  const unigram = {
-    added_tokens: [{ id: 0, content: "<unk>", special: true }],
-    pre_tokenizer: { type: "Metaspace", replacement: "▁", prepend_scheme: "always" },
-    model: {
-      type: "Unigram",
-      unk_id: 0,
-      vocab: [["<unk>", 0], ["▁", -2], ["▁a", -1], ["b", -1.5], ["a", -1.5]],
-    },
-  };
-  const t5 = await loadTokenizer({ definition: JSON.stringify(unigram), path: "t" });
+  const t5 = await loadTokenizer({ definition: JSON.stringify(unigram()), path: "t" });
   assertEquals([...t5.encode("ab b", 0).ids], [2, 3, 1, 3]);
   assertEquals(t5.encode("ab b", 2).truncated, true);
 });
