@@ -9,7 +9,7 @@ import { randomFrom } from "../../scripts/models/random.ts";
 import { tokenizerJson, vocabulary } from "../../scripts/models/tokenizer_json.ts";
 import { assertEquals, assertRejects, assertTrue } from "../support/assert.ts";
 import { tempFolder } from "../support/scratch.ts";
-import { CPU, modelScratch, sentences } from "./support.ts";
+import { CPU, modelScratch, replaceBytes, sentences } from "./support.ts";
 
 /** Folders that are refused, by how they are made odd, with what the message says. */
 const ODD: readonly (readonly [string, FolderOptions, RegExp])[] = [
@@ -97,6 +97,16 @@ const DAMAGE: readonly (readonly [string, (path: string) => Promise<void>, RegEx
     /config\.json/,
   ],
   [
+    "an object for modules",
+    (path) => Deno.writeTextFile(`${path}/modules.json`, "{}"),
+    /modules\.json: not a list/,
+  ],
+  [
+    "settings of over a megabyte",
+    (path) => Deno.writeTextFile(`${path}/config.json`, `{}${" ".repeat(1 << 20)}`),
+    /config\.json: over 1048576 bytes/,
+  ],
+  [
     "a layer that op-dbus does not have",
     (path) =>
       Deno.writeTextFile(
@@ -157,16 +167,24 @@ Deno.test("missing weights are named; weights outside the folder are refused", a
   const missing =
     /^Cannot use the model \S+\/model-1: .*model\.onnx_data, which is missing/;
   await assertRejects(add(path), InputError, missing);
+  // It is there, so that its place alone is what is wrong.
+  await Deno.writeTextFile(`${path}/../secret`, "x");
   for (
-    const name of ["../../secret", "/etc/passwd", "a//b", "config.json", "./model.onnx"]
+    const [name, why] of [
+      ["../../secret", /lie outside the folder \("..\/..\/secret"\)/],
+      ["/etc/passwd", /lie outside/],
+      ["a//b", /lie outside/],
+      ["config.json", /weights are in config\.json$/],
+      ["./model.onnx", /weights are in \.\/model\.onnx$/],
+    ] as const
   ) {
     // The writer puts the name into the model; the file itself is what does not matter.
     const bad = await scratch.write({ externalFile: "0".repeat(name.length) });
     const file = `${bad}/onnx/model.onnx`;
     const bytes = await Deno.readFile(file);
-    replaceAll(bytes, "0".repeat(name.length), name);
+    replaceBytes(bytes, "0".repeat(name.length), name);
     await Deno.writeFile(file, bytes);
-    await assertRejects(add(bad), InputError, /weights/);
+    await assertRejects(add(bad), InputError, why);
   }
 });
 
@@ -187,13 +205,6 @@ Deno.test({
     await assertRejects(add("foreign"), InputError, /link to .*-blob, a file of another/);
   },
 });
-
-function replaceAll(bytes: Uint8Array, from: string, to: string): void {
-  const a = new TextEncoder().encode(from), b = new TextEncoder().encode(to);
-  for (let at = 0; at + a.length <= bytes.length; at++) {
-    if (a.every((byte, i) => bytes[at + i] === byte)) bytes.set(b, at);
-  }
-}
 
 Deno.test("damaged ONNX files give one kind of error, whatever the damage", async () => {
   await using folder = await tempFolder();

@@ -100,6 +100,19 @@ for (const [name, definition, why] of REFUSED) {
   });
 }
 
+Deno.test("over a hundred expressions, and a text that is left out, are refused", async () => {
+  const junk = (at: number) => ({ pattern: { Regex: `a{${at + 1}}` } });
+  const step = {
+    type: "Lowercase",
+    junk: Array.from({ length: 101 }, (_, at) => junk(at)),
+  };
+  const many = normalizers(step);
+  await assertRejects(() => load(many), InputError, /more than 100 regular expressions/);
+  const post_processor = { type: "TemplateProcessing", single: [] };
+  const without = { ...bpe(), post_processor };
+  await assertRejects(() => load(without), InputError, /special tokens around a text$/);
+});
+
 Deno.test("a text that a tokenizer makes much of is refused when it comes", async () => {
   const long = "a".repeat(1000);
   for (

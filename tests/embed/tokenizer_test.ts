@@ -255,6 +255,8 @@ Deno.test("regular expressions that could take for ever are refused", async () =
   for (
     const [pattern, why] of [
       ["(a+)+$", /repeats what has a repetition/],
+      ["(?:a+)b", /repeats what has a repetition/],
+      ["(?:a+){2}", /repeats what has a repetition/],
       ["(?:a|a)*b", /may fail/],
       ["(?:a|aa)+$", /may fail/],
       ["a*a*b", /twice/],
