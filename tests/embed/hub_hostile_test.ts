@@ -59,6 +59,31 @@ Deno.test("the rest of a file that may be another one is not asked for", async (
   assertTrue(!hub.requests.some(({ headers }) => headers.has("range")));
 });
 
+Deno.test("a pin that no file was compared with is refused", async () => {
+  await using place = await setUp();
+  await using hub = hubOf(place.files);
+  // The model is in onnx/: who pins another place would believe that it was compared.
+  const pins = { "model.onnx": "0".repeat(64) };
+  const pull = () => pullModel(place.scratch.layout, REPOSITORY, options(hub, { pins }));
+  const error = await assertRejects(
+    pull,
+    InputError,
+    /: model\.onnx is pinned, but no file/,
+  );
+  assertTrue(error.hint!.includes("onnx/model.onnx"), error.hint!);
+  assertNothingKept(place.scratch);
+});
+
+Deno.test("what a hub does not have leaves no folder", async () => {
+  await using place = await setUp();
+  const { layout } = place.scratch;
+  place.files.delete(MODEL);
+  await using hub = hubOf(place.files);
+  const pull = () => pullModel(layout, REPOSITORY, options(hub));
+  await assertRejects(pull, InputError, /has no onnx\/model\.onnx or model\.onnx/);
+  assertEquals([...Deno.readDirSync(layout.models)], []);
+});
+
 Deno.test("the cap is for all files together", async () => {
   await using place = await setUp();
   await using hub = hubOf(place.files);

@@ -3,6 +3,7 @@ import { InputError } from "../../lib/base/errors.ts";
 import { addModel, type AddOptions } from "../../lib/embed/model/add.ts";
 import { readTokenizer } from "../../lib/embed/model/folder.ts";
 import { readOnnxFile } from "../../lib/embed/model/onnx_file.ts";
+import { openModel } from "../../lib/embed/model/open.ts";
 import { listModels } from "../../lib/embed/model/store.ts";
 import { FLOAT, Graph, INT32, INT64 } from "../../scripts/models/onnx.ts";
 import { Message } from "../../scripts/models/protobuf.ts";
@@ -84,6 +85,18 @@ Deno.test("states of tokens need a pooling", async () => {
   const add = () =>
     addModel(scratch.layout, "m", path, { devices: CPU, pooling: "none" });
   await assertRejects(add, InputError, /a state per token, and pooling is none$/);
+});
+
+Deno.test("a limit of more tokens than the model has positions is refused", async () => {
+  await using scratch = await modelScratch();
+  const path = await scratch.write();
+  const add = (maxTokens: number) => () =>
+    addModel(scratch.layout, "m", path, { devices: CPU, maxTokens });
+  const error = await assertRejects(add(129), InputError, /129 tokens: it has 128 pos/);
+  assertEquals(error.hint, "choose --max-tokens 128 or less");
+  assertEquals((await add(128)()).max_tokens, 128);
+  using embedder = await openModel(scratch.layout, "m", CPU);
+  assertEquals((await embedder.embed(["word ".repeat(500)])).tokens, 128);
 });
 
 const graphOf = (...fields: readonly (readonly [number, Message])[]) => {

@@ -134,7 +134,7 @@ export async function shapeOf(
       `Cannot use the model ${record.source}: its output has the shape ${
         output.dims.join(" x ")
       }`,
-      { hint: "choose an output of token states or sentence vectors with --output" },
+      { hint: "choose an output of token states or sentence vectors with --tensor" },
     );
   }
   return { dimensions, rank };
