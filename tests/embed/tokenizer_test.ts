@@ -265,6 +265,8 @@ Deno.test("regular expressions that could take for ever are refused", async () =
       ["a*b|c|a+", /may fail/],
       ["abc*d|abc+", /may fail/],
       ["[xa]a*b|ya+", /may fail/],
+      ["[xa]{3}a*b|[xa]{3}a+", /may fail/],
+      ["(?-i:a)", /kind that is not known/],
       ["a*b|a{2,}", /may fail/],
       ["a{600}b|a{600}c", /too many ways/],
       ["(?:a*b)*", /may fail/],
