@@ -216,8 +216,8 @@ Deno.test("a model pulled again must be the same, unless it may be replaced", as
 
 const REFUSED: readonly (readonly [string, HubReply | null, RegExp])[] = [
   ["404", null, /has no tokenizer\.json/],
-  ["401", { status: 401 }, /answered 401/],
-  ["403", { status: 403 }, /answered 403/],
+  ["401", { status: 401 }, /the server answered 401/],
+  ["403", { status: 403 }, /the server answered 403/],
   ["a web page", {
     headers: { "content-type": "text/html; charset=utf-8" },
     body: new TextEncoder().encode("<html>"),

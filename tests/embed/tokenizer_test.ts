@@ -164,6 +164,29 @@ Deno.test("tokens that are matched after clean-up go to the library", async () =
   assertSame({ ours, theirs }, ["special words", "SPECIAL", "unspecial x"]);
 });
 
+Deno.test("what our own WordPiece would do otherwise goes to the library", async () => {
+  const whole = tokenizerJson(TOKENS.slice(0, 300));
+  const { model, added_tokens } = whole as { model: object; added_tokens: object[] };
+  const token = { id: 5, special: true, normalized: false };
+  const changes: readonly (readonly [object, object?])[] = [
+    [{ model: { ...model, fuse_unk: true } }],
+    [{
+      model: { ...model, vocab: { ...(model as { vocab: object }).vocab, "\ud800": 9 } },
+    }],
+    [{ normalizer: { type: "Lowercase" } }],
+    [{ pre_tokenizer: { type: "Whitespace" } }],
+    [{ added_tokens: [...added_tokens, { ...token, content: "a b" }] }],
+    [{ added_tokens: [...added_tokens, { ...token, content: "" }] }],
+    [{}, { remove_space: true }],
+    [{}, { do_lowercase_and_remove_accent: true }],
+  ];
+  for (const [change, config = {}] of changes) {
+    const definition = JSON.stringify({ ...whole, ...change });
+    const files = { definition, config: JSON.stringify(config), path: "t" };
+    assertEquals((await loadTokenizer(files)).kind, "library", JSON.stringify([change]));
+  }
+});
+
 Deno.test("BPE and Unigram run through the library, with truncation", async () => {
   const roberta = await loadTokenizer({ definition: JSON.stringify(bpe()), path: "t" });
   assertEquals(roberta.kind, "library");
