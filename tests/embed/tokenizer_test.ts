@@ -128,6 +128,7 @@ Deno.test("a long text is cut as the library would, special tokens kept", async 
     ),
     "without a space": "日本語x".repeat(40_000),
     "of letters only": "abc".repeat(40_000),
+    "of accents and no-break spaces": "e\u0301\u00a0ΑΣ😀".repeat(9_000),
     "with a literal special token": "[SEP] word ".repeat(2000),
   };
   for (const [name, text] of Object.entries(long)) {
