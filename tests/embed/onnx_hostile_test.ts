@@ -114,6 +114,33 @@ const outside = (file: string | null) => {
 const many = (count: number, make: (at: number) => Message, number: number) =>
   Array.from({ length: count }, (_, at) => [number, make(at)] as const);
 
+const constant = (file: string) => {
+  const value = new Message().text(1, "value").message(5, outside(file)).int(20, 4);
+  return new Message().text(4, "Constant").message(5, value);
+};
+const branch = (graph: Message) =>
+  new Message().text(4, "If").message(5, new Message().text(1, "b").message(6, graph));
+
+Deno.test("files of weights are found wherever the model names them", async () => {
+  await using folder = await tempFolder();
+  const file = `${folder.path}/m.onnx`;
+  const inner = graphOf([1, constant("in_branch")], [5, outside("branch_weights")]);
+  const graph = graphOf(OUTPUT, [5, outside("w")], [1, constant("c")], [
+    1,
+    branch(inner),
+  ]);
+  const model = graphOf([7, graph], [25, graphOf([7, constant("in_function")])]);
+  await Deno.writeFile(file, model.write());
+  const { externalFiles, operators } = readOnnxFile(file);
+  const names = ["branch_weights", "c", "in_branch", "in_function", "w"];
+  assertEquals([...externalFiles].sort(), names);
+  assertEquals([...operators].sort(), ["Constant", "If"]);
+  let deep = graphOf([1, constant("w")]);
+  for (let depth = 0; depth < 25; depth++) deep = graphOf([1, branch(deep)]);
+  await Deno.writeFile(file, graphOf([7, graphOf(OUTPUT, [1, branch(deep)])]).write());
+  assertThrows(() => readOnnxFile(file), InputError, /nested too deeply/);
+});
+
 /** Structures that no encoder has, with what the message says. */
 const BROKEN: readonly (readonly [string, Message, RegExp])[] = [
   ["no graph", new Message().int(1, 8), /0 graphs/],
