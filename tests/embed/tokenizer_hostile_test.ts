@@ -133,6 +133,21 @@ Deno.test("a text that a tokenizer makes much of is refused when it comes", asyn
   }
 });
 
+Deno.test("of a long text only the start is looked at", async () => {
+  const tokenizer = await load(normalizers(...times(8, replace("aa"))));
+  const text = "b ".repeat(1000) + "a".repeat(10_000);
+  const { ids, truncated } = tokenizer.encode(text, 64);
+  assertEquals([ids.length, truncated], [64, true]);
+  const encode = () => Promise.resolve().then(() => tokenizer.encode(text, 3000));
+  await assertRejects(encode, InputError, /makes/);
+});
+
+Deno.test("the list of special tokens, which only decoding asks for, is not read", async () => {
+  const config = JSON.stringify({ additional_special_tokens: 5 });
+  const files = { definition: JSON.stringify(bpe()), config, path: "t" };
+  assertEquals((await loadTokenizer(files)).encode("the", 0).ids.length, 3);
+});
+
 Deno.test("what published tokenizers do with a text is let through", async () => {
   // NFKC makes 18 characters of this one; ALBERT has most of these steps.
   const steps = [replace('"', { String: "``" }), { type: "NFKD" }, { type: "Lowercase" }];
