@@ -1,4 +1,6 @@
+import { SysError } from "../../ffi/errno.ts";
 import { InputError } from "../../lib/base/errors.ts";
+import { copyFrom, homeOf } from "../../lib/embed/model/copy.ts";
 import { addModel } from "../../lib/embed/model/add.ts";
 import { readOnnxFile } from "../../lib/embed/model/onnx_file.ts";
 import { openModel } from "../../lib/embed/model/open.ts";
@@ -8,7 +10,7 @@ import type { FolderOptions } from "../../scripts/models/folder.ts";
 import { randomFrom } from "../../scripts/models/random.ts";
 import { tokenizerJson, vocabulary } from "../../scripts/models/tokenizer_json.ts";
 import { assertEquals, assertRejects, assertTrue } from "../support/assert.ts";
-import { tempFolder } from "../support/scratch.ts";
+import { sh, tempFolder } from "../support/scratch.ts";
 import { CPU, modelScratch, replaceBytes, sentences } from "./support.ts";
 
 /** Folders that are refused, by how they are made odd, with what the message says. */
@@ -204,6 +206,34 @@ Deno.test({
     await Deno.chown(path, 1000, 1000);
     await assertRejects(add("foreign"), InputError, /link to .*-blob, a file of another/);
   },
+});
+
+Deno.test("of a file and its link it is the open file that is asked", async () => {
+  await using folder = await tempFolder();
+  const at = (name: string) => `${folder.path}/${name}`;
+  await Deno.mkdir(at("model"));
+  await Deno.writeTextFile(at("model/file"), "own");
+  await Deno.writeTextFile(at("away"), "far");
+  await Deno.symlink(at("away"), at("model/link"));
+  const home = homeOf(at("model"));
+  await copyFrom(home, at("model/file"), at("copy"), undefined);
+  assertEquals(await Deno.readTextFile(at("copy")), "own");
+  assertEquals((await Deno.stat(at("copy"))).mode! & 0o777, 0o644);
+  const again = () => copyFrom(home, at("model/file"), at("copy"), undefined);
+  await assertRejects(again, SysError, /EEXIST/);
+  await copyFrom(home, at("model/link"), at("own"), undefined);
+  // The folder's owner is another one, also where the folder itself became a link since.
+  const other = { ...home, uid: home.uid + 1 };
+  await Deno.rename(at("model"), at("moved"));
+  await Deno.symlink(folder.path, at("model"));
+  for (const path of [at("moved/link"), at("model/away")]) {
+    const copy = () => copyFrom(other, path, at("no"), undefined);
+    await assertRejects(copy, InputError, /link to .*away, a file of another user/);
+  }
+  await sh("mkfifo", at("moved/pipe"));
+  const pipe = () => copyFrom(homeOf(at("moved")), at("moved/pipe"), at("no"), undefined);
+  await assertRejects(pipe, InputError, /pipe: no file/);
+  await assertRejects(() => Deno.stat(at("no")), Deno.errors.NotFound);
 });
 
 Deno.test("damaged ONNX files give one kind of error, whatever the damage", async () => {

@@ -1,10 +1,11 @@
 /** Adding a model from a local folder: check, copy, try, record. */
-import { close, fsync, fsyncFolder, O_RDONLY, open } from "../../../ffi/files.ts";
+import { fsyncFolder } from "../../../ffi/files.ts";
 import { writeDurably } from "../../base/durable.ts";
 import { asOpError, InputError, type OpError } from "../../base/errors.ts";
 import type { Layout } from "../../base/layout.ts";
 import type { DeviceOptions } from "../onnx/devices.ts";
 import type { TextTokenizer } from "../tokenizer/tokenizer.ts";
+import { copyFrom } from "./copy.ts";
 import { inspectFolder, type ModelFolder } from "./folder.ts";
 import { hashFile } from "./hash.ts";
 import { checkModelName } from "./names.ts";
@@ -132,16 +133,9 @@ async function copyFiles(
     const target = `${into}/${to}`;
     const parent = target.slice(0, target.lastIndexOf("/"));
     await Deno.mkdir(parent, { recursive: true });
-    // copy_file_range underneath: a reflink on btrfs. The copy is what is hashed.
-    await Deno.copyFile(from, target);
-    await Deno.chmod(target, 0o644);
-    const fd = open(target, O_RDONLY);
-    try {
-      fsync(fd, target);
-    } finally {
-      close(fd);
-    }
+    await copyFrom(found.home, from, target, signal);
     if (parent !== into) fsyncFolder(parent);
+    // The copy is what is hashed.
     files.push({ path: to, ...await hashFile(target, signal) });
   }
   return files;
