@@ -108,7 +108,8 @@ export class Graph {
     return name;
   }
 
-  output(name: string, type: number, shape: Shape): void {
+  /** @param shape null leaves it open, as some exporters do */
+  output(name: string, type: number, shape: Shape | null): void {
     this.#tails.push(new Message().message(12, valueInfo(name, type, shape)));
   }
 
@@ -145,14 +146,15 @@ function attribute(name: string, value: Attribute): Message {
   return message.int(20, 7);
 }
 
-function valueInfo(name: string, type: number, shape: Shape): Message {
+function valueInfo(name: string, type: number, shape: Shape | null): Message {
   const dims = new Message();
-  for (const dim of shape) {
+  for (const dim of shape ?? []) {
     const message = new Message();
     if (typeof dim === "number") message.int(1, dim);
     else message.text(2, dim);
     dims.message(1, message);
   }
-  const tensor = new Message().int(1, type).message(2, dims);
+  const tensor = new Message().int(1, type);
+  if (shape) tensor.message(2, dims);
   return new Message().text(1, name).message(2, new Message().message(1, tensor));
 }

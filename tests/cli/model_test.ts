@@ -92,6 +92,7 @@ Deno.test("bad models and bad pins are exit 2, one line", async () => {
       ["model", "default", "nothing"],
       ["model", "pull", "a/b", "--sha256", "model.onnx=12"],
       ["model", "pull", "../.."],
+      ["model", "pull", "a/b", "--set", "models.hub=ftp://127.0.0.1"],
       ["embed", "x", "--device", "abacus"],
     ]
   ) {

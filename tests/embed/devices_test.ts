@@ -109,6 +109,11 @@ Deno.test("a named library is taken from root and from us only", async () => {
   await Deno.copyFile(library, sound);
   await Deno.chmod(sound, 0o644);
   assertEquals((await loadNative(sound)).origin, sound);
+  if (Deno.uid() !== 0) return;
+  const foreign = `${folder.path}/foreign.so`;
+  await Deno.copyFile(sound, foreign);
+  await Deno.chown(foreign, 1000, 1000);
+  await assertRejects(() => loadNative(foreign), InputError, /belongs to user 1000/);
 });
 
 Deno.test("a built-in binary that is not the one we know is refused", async () => {

@@ -1,13 +1,17 @@
+import { SysError } from "../../ffi/errno.ts";
 import { InputError } from "../../lib/base/errors.ts";
+import { copyFrom, homeOf } from "../../lib/embed/model/copy.ts";
 import { addModel } from "../../lib/embed/model/add.ts";
 import { readOnnxFile } from "../../lib/embed/model/onnx_file.ts";
+import { openModel } from "../../lib/embed/model/open.ts";
 import { listModels } from "../../lib/embed/model/store.ts";
+import { cosine } from "../../lib/embed/onnx/drift.ts";
 import type { FolderOptions } from "../../scripts/models/folder.ts";
 import { randomFrom } from "../../scripts/models/random.ts";
 import { tokenizerJson, vocabulary } from "../../scripts/models/tokenizer_json.ts";
 import { assertEquals, assertRejects, assertTrue } from "../support/assert.ts";
-import { tempFolder } from "../support/scratch.ts";
-import { CPU, modelScratch, sentences } from "./support.ts";
+import { sh, tempFolder } from "../support/scratch.ts";
+import { CPU, modelScratch, replaceBytes, sentences } from "./support.ts";
 
 /** Folders that are refused, by how they are made odd, with what the message says. */
 const ODD: readonly (readonly [string, FolderOptions, RegExp])[] = [
@@ -75,6 +79,16 @@ const DAMAGE: readonly (readonly [string, (path: string) => Promise<void>, RegEx
     /3000 tokens, the model only 2000/,
   ],
   [
+    "a token of its own that the model lacks",
+    async (path) => {
+      const file = `${path}/tokenizer.json`;
+      const definition = JSON.parse(await Deno.readTextFile(file));
+      definition.added_tokens.push({ id: 2000, content: "<more>", special: true });
+      await Deno.writeTextFile(file, JSON.stringify(definition));
+    },
+    /2001 tokens, the model only 2000/,
+  ],
+  [
     "garbage for settings",
     (path) => Deno.writeTextFile(`${path}/config.json`, "{"),
     /config\.json/,
@@ -83,6 +97,16 @@ const DAMAGE: readonly (readonly [string, (path: string) => Promise<void>, RegEx
     "a list for settings",
     (path) => Deno.writeTextFile(`${path}/config.json`, "[]"),
     /config\.json/,
+  ],
+  [
+    "an object for modules",
+    (path) => Deno.writeTextFile(`${path}/modules.json`, "{}"),
+    /modules\.json: not a list/,
+  ],
+  [
+    "settings of over a megabyte",
+    (path) => Deno.writeTextFile(`${path}/config.json`, `{}${" ".repeat(1 << 20)}`),
+    /config\.json: over 1048576 bytes/,
   ],
   [
     "a layer that op-dbus does not have",
@@ -145,16 +169,24 @@ Deno.test("missing weights are named; weights outside the folder are refused", a
   const missing =
     /^Cannot use the model \S+\/model-1: .*model\.onnx_data, which is missing/;
   await assertRejects(add(path), InputError, missing);
+  // It is there, so that its place alone is what is wrong.
+  await Deno.writeTextFile(`${path}/../secret`, "x");
   for (
-    const name of ["../../secret", "/etc/passwd", "a//b", "config.json", "./model.onnx"]
+    const [name, why] of [
+      ["../../secret", /lie outside the folder \("..\/..\/secret"\)/],
+      ["/etc/passwd", /lie outside/],
+      ["a//b", /lie outside/],
+      ["config.json", /weights are in config\.json$/],
+      ["./model.onnx", /weights are in \.\/model\.onnx$/],
+    ] as const
   ) {
     // The writer puts the name into the model; the file itself is what does not matter.
     const bad = await scratch.write({ externalFile: "0".repeat(name.length) });
     const file = `${bad}/onnx/model.onnx`;
     const bytes = await Deno.readFile(file);
-    replaceAll(bytes, "0".repeat(name.length), name);
+    replaceBytes(bytes, "0".repeat(name.length), name);
     await Deno.writeFile(file, bytes);
-    await assertRejects(add(bad), InputError, /weights/);
+    await assertRejects(add(bad), InputError, why);
   }
 });
 
@@ -176,12 +208,33 @@ Deno.test({
   },
 });
 
-function replaceAll(bytes: Uint8Array, from: string, to: string): void {
-  const a = new TextEncoder().encode(from), b = new TextEncoder().encode(to);
-  for (let at = 0; at + a.length <= bytes.length; at++) {
-    if (a.every((byte, i) => bytes[at + i] === byte)) bytes.set(b, at);
+Deno.test("of a file and its link it is the open file that is asked", async () => {
+  await using folder = await tempFolder();
+  const at = (name: string) => `${folder.path}/${name}`;
+  await Deno.mkdir(at("model"));
+  await Deno.writeTextFile(at("model/file"), "own");
+  await Deno.writeTextFile(at("away"), "far");
+  await Deno.symlink(at("away"), at("model/link"));
+  const home = homeOf(at("model"));
+  await copyFrom(home, at("model/file"), at("copy"), undefined);
+  assertEquals(await Deno.readTextFile(at("copy")), "own");
+  assertEquals((await Deno.stat(at("copy"))).mode! & 0o777, 0o644);
+  const again = () => copyFrom(home, at("model/file"), at("copy"), undefined);
+  await assertRejects(again, SysError, /EEXIST/);
+  await copyFrom(home, at("model/link"), at("own"), undefined);
+  // The folder's owner is another one, also where the folder itself became a link since.
+  const other = { ...home, uid: home.uid + 1 };
+  await Deno.rename(at("model"), at("moved"));
+  await Deno.symlink(folder.path, at("model"));
+  for (const path of [at("moved/link"), at("model/away")]) {
+    const copy = () => copyFrom(other, path, at("no"), undefined);
+    await assertRejects(copy, InputError, /link to .*away, a file of another user/);
   }
-}
+  await sh("mkfifo", at("moved/pipe"));
+  const pipe = () => copyFrom(homeOf(at("moved")), at("moved/pipe"), at("no"), undefined);
+  await assertRejects(pipe, InputError, /pipe: no file/);
+  await assertRejects(() => Deno.stat(at("no")), Deno.errors.NotFound);
+});
 
 Deno.test("damaged ONNX files give one kind of error, whatever the damage", async () => {
   await using folder = await tempFolder();
@@ -221,6 +274,24 @@ Deno.test("a text of 100,000 tokens is cut and counted; none give none", async (
   assertEquals(cut.tokens, 64 + tokens("short") + tokens(""));
   const none = await embedder.embed([]);
   assertEquals([none.matrix.length, none.tokens, none.truncated], [0, 0, 0]);
+});
+
+Deno.test("a text of which no token is left has a vector, whatever is beside it", async () => {
+  await using scratch = await modelScratch();
+  const path = await scratch.write();
+  const file = `${path}/tokenizer.json`;
+  const definition = JSON.parse(await Deno.readTextFile(file));
+  definition.post_processor.single = [{ Sequence: { id: "A", type_id: 0 } }];
+  await Deno.writeTextFile(file, JSON.stringify(definition));
+  await addModel(scratch.layout, "m", path, { devices: CPU });
+  using embedder = await openModel(scratch.layout, "m", CPU);
+  const nothing = "\u200b";
+  assertEquals(embedder.tokenizer.encode(nothing, 0).ids.length, 0);
+  const alone = (await embedder.embed([nothing])).matrix;
+  assertTrue(alone.every(Number.isFinite));
+  const { matrix } = await embedder.embed([nothing, "a text", nothing]);
+  assertTrue(cosine(matrix.subarray(0, 32), alone) > 0.99999);
+  assertTrue(cosine(matrix.subarray(64), alone) > 0.99999);
 });
 
 Deno.test("an abort ends the work with its reason, between and during runs", async () => {

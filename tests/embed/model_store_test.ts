@@ -162,8 +162,10 @@ Deno.test("a model whose files changed is not opened, or found by verify", async
   await assertRejects(() => openModel(layout, "m", CPU), OpError, /1000 bytes/);
   await Deno.remove(file);
   await assertRejects(() => openModel(layout, "m", CPU), OpError, /is missing/);
-  await Deno.writeTextFile(`${folder}/model.json`, '{"format":1');
-  assertThrows(() => listModels(layout), OpError, /model\.json/);
+  for (const damaged of ['{"format":1', '{"format":2}', "[]"]) {
+    await Deno.writeTextFile(`${folder}/model.json`, damaged);
+    assertThrows(() => listModels(layout), OpError, /the model's record .*model\.json: /);
+  }
 });
 
 platformTest("a model on btrfs is added as a reflink", async () => {

@@ -1,78 +1,19 @@
 import { DifferenceError, InputError, OpError } from "../../lib/base/errors.ts";
 import { retryAfterMs } from "../../lib/embed/model/hub.ts";
-import { pullModel, type PullOptions } from "../../lib/embed/model/pull.ts";
+import { pullModel } from "../../lib/embed/model/pull.ts";
 import { listModels, readModel } from "../../lib/embed/model/store.ts";
 import { assertEquals, assertRejects, assertTrue } from "../support/assert.ts";
+import { type HubReply, type HubRequest, ranged, startHub } from "./fake_hub.ts";
 import {
-  type FakeHub,
-  type HubReply,
-  type HubRequest,
-  ranged,
-  startHub,
-} from "./fake_hub.ts";
-import { CPU, type ModelScratch, modelScratch } from "./support.ts";
-
-const REPOSITORY = "owner/Tiny-Model";
-const MB = 1024 * 1024;
-
-/** Files of a model folder by their path, as a hub serves them. */
-async function filesOf(folder: string): Promise<Map<string, Uint8Array>> {
-  const files = new Map<string, Uint8Array>();
-  const visit = async (under: string) => {
-    for await (const entry of Deno.readDir(`${folder}/${under}`)) {
-      const path = under + entry.name;
-      if (entry.isDirectory) await visit(`${path}/`);
-      else files.set(path, await Deno.readFile(`${folder}/${path}`));
-    }
-  };
-  await visit("");
-  return files;
-}
-
-type Misbehave = (
-  file: string,
-  request: HubRequest,
-  honest: HubReply,
-) => HubReply | null | undefined;
-
-/** A hub with one model; `misbehave` may replace an answer. */
-function hubOf(files: ReadonlyMap<string, Uint8Array>, misbehave?: Misbehave): FakeHub {
-  return startHub((request) => {
-    const prefix = `/${REPOSITORY}/resolve/main/`;
-    const file = request.path.slice(prefix.length);
-    const body = request.path.startsWith(prefix) ? files.get(file) : undefined;
-    const honest = body ? ranged(request, body, `"tag-${file}"`) : null;
-    const other = misbehave?.(file, request, honest ?? { status: 404 });
-    return other === undefined ? honest : other;
-  });
-}
-
-function options(hub: FakeHub, more: Partial<PullOptions> = {}): PullOptions {
-  return {
-    hub: { url: hub.url, hosts: [], token: "" },
-    devices: CPU,
-    maxBytes: 8 * MB,
-    sleep: () => Promise.resolve(),
-    ...more,
-  };
-}
-
-async function setUp(): Promise<
-  { scratch: ModelScratch; files: Map<string, Uint8Array> } & AsyncDisposable
-> {
-  const scratch = await modelScratch();
-  const files = await filesOf(await scratch.write());
-  return {
-    scratch,
-    files,
-    [Symbol.asyncDispose]: () => scratch[Symbol.asyncDispose](),
-  };
-}
-
-/** Nothing is kept but what a later pull may go on with. */
-function assertNothingKept(scratch: ModelScratch): void {
-  assertEquals(listModels(scratch.layout), []);
-}
+  assertNothingKept,
+  filesOf,
+  hubOf,
+  MB,
+  options,
+  REPOSITORY,
+  setUp,
+} from "./pulling.ts";
+import { modelScratch } from "./support.ts";
 
 Deno.test("a model is pulled, with progress, and nothing of the pull stays", async () => {
   await using place = await setUp();
@@ -243,13 +184,15 @@ Deno.test("wrong bytes are refused: against a pin, and against the hub's own wor
     await assertRejects(pull, DifferenceError, /is not the pinned one/);
     assertNothingKept(place.scratch);
   }
-  await using hub = hubOf(place.files, (file, request, honest) => {
-    const reply = wrong(file, request, honest);
-    return reply && { ...reply, headers: { "x-linked-etag": `"${digest}"` } };
-  });
-  const pull = () => pullModel(place.scratch.layout, REPOSITORY, options(hub));
-  await assertRejects(pull, DifferenceError, /the hub states/);
-  assertNothingKept(place.scratch);
+  for (const header of ["x-linked-etag", "etag"]) {
+    await using hub = hubOf(place.files, (file, request, honest) => {
+      const reply = wrong(file, request, honest);
+      return reply && { ...reply, headers: { [header]: `"${digest}"` } };
+    });
+    const pull = () => pullModel(place.scratch.layout, REPOSITORY, options(hub));
+    await assertRejects(pull, DifferenceError, /the hub states/);
+    assertNothingKept(place.scratch);
+  }
 });
 
 Deno.test("a model pulled again must be the same, unless it may be replaced", async () => {
@@ -273,7 +216,8 @@ Deno.test("a model pulled again must be the same, unless it may be replaced", as
 
 const REFUSED: readonly (readonly [string, HubReply | null, RegExp])[] = [
   ["404", null, /has no tokenizer\.json/],
-  ["401", { status: 401 }, /answered 401/],
+  ["401", { status: 401 }, /the server answered 401/],
+  ["403", { status: 403 }, /the server answered 403/],
   ["a web page", {
     headers: { "content-type": "text/html; charset=utf-8" },
     body: new TextEncoder().encode("<html>"),
@@ -287,6 +231,11 @@ const REFUSED: readonly (readonly [string, HubReply | null, RegExp])[] = [
     "a redirect to a file",
     { status: 302, headers: { location: "file:///etc/passwd" } },
     /redirects/,
+  ],
+  [
+    "a redirect to nowhere",
+    { status: 302, headers: { location: "http://[" } },
+    /to "http/,
   ],
   ["a redirect to itself", { status: 302, headers: { location: "" } }, /too many/],
   ["418", { status: 418 }, /answered 418/],

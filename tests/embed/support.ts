@@ -68,3 +68,11 @@ export function sentences(count: number, seed = 7, mostWords = 14): string[] {
 export function rowOf(matrix: Float32Array, row: number, dimensions: number) {
   return matrix.subarray(row * dimensions, (row + 1) * dimensions);
 }
+
+/** Writes another text of the same length over every place of a text. */
+export function replaceBytes(bytes: Uint8Array, from: string, to: string): void {
+  const a = new TextEncoder().encode(from), b = new TextEncoder().encode(to);
+  for (let at = 0; at + a.length <= bytes.length; at++) {
+    if (a.every((byte, i) => bytes[at + i] === byte)) bytes.set(b, at);
+  }
+}

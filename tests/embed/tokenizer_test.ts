@@ -9,6 +9,7 @@ import {
   word,
 } from "../../scripts/models/tokenizer_json.ts";
 import { assertEquals, assertRejects, assertTrue } from "../support/assert.ts";
+import { bpe, unigram } from "./tokenizers.ts";
 
 const TOKENS = vocabulary(2000, 3);
 const FULL_SWEEP = Deno.env.get("OPDBUS_TEST_FULL") !== undefined;
@@ -127,6 +128,7 @@ Deno.test("a long text is cut as the library would, special tokens kept", async 
     ),
     "without a space": "日本語x".repeat(40_000),
     "of letters only": "abc".repeat(40_000),
+    "of accents and no-break spaces": "e\u0301\u00a0ΑΣ😀".repeat(9_000),
     "with a literal special token": "[SEP] word ".repeat(2000),
   };
   for (const [name, text] of Object.entries(long)) {
@@ -163,35 +165,28 @@ Deno.test("tokens that are matched after clean-up go to the library", async () =
   assertSame({ ours, theirs }, ["special words", "SPECIAL", "unspecial x"]);
 });
 
-/** A byte-level BPE of the 256 bytes and three merges. */
-function bpe(): Record<string, unknown> {
-  const tokens = ["<s>", "<pad>", "</s>", ..."abcdefghijklmnopqrstuvwxyz0123456789.,Ġ"];
-  tokens.push("th", "the", "Ġthe");
-  return {
-    version: "1.0",
-    added_tokens: ["<s>", "<pad>", "</s>"].map((content, id) => ({
-      id,
-      content,
-      special: true,
-    })),
-    normalizer: null,
-    pre_tokenizer: { type: "ByteLevel", add_prefix_space: false, trim_offsets: true },
-    post_processor: {
-      type: "RobertaProcessing",
-      sep: ["</s>", 2],
-      cls: ["<s>", 0],
-      trim_offsets: true,
-      add_prefix_space: false,
-    },
-    decoder: { type: "ByteLevel" },
-    model: {
-      type: "BPE",
-      unk_token: null,
-      vocab: Object.fromEntries(tokens.map((token, id) => [token, id])),
-      merges: ["t h", "th e", "Ġ the"],
-    },
-  };
-}
+Deno.test("what our own WordPiece would do otherwise goes to the library", async () => {
+  const whole = tokenizerJson(TOKENS.slice(0, 300));
+  const { model, added_tokens } = whole as { model: object; added_tokens: object[] };
+  const token = { id: 5, special: true, normalized: false };
+  const changes: readonly (readonly [object, object?])[] = [
+    [{ model: { ...model, fuse_unk: true } }],
+    [{
+      model: { ...model, vocab: { ...(model as { vocab: object }).vocab, "\ud800": 9 } },
+    }],
+    [{ normalizer: { type: "Lowercase" } }],
+    [{ pre_tokenizer: { type: "Whitespace" } }],
+    [{ added_tokens: [...added_tokens, { ...token, content: "a b" }] }],
+    [{ added_tokens: [...added_tokens, { ...token, content: "" }] }],
+    [{}, { remove_space: true }],
+    [{}, { do_lowercase_and_remove_accent: true }],
+  ];
+  for (const [change, config = {}] of changes) {
+    const definition = JSON.stringify({ ...whole, ...change });
+    const files = { definition, config: JSON.stringify(config), path: "t" };
+    assertEquals((await loadTokenizer(files)).kind, "library", JSON.stringify([change]));
+  }
+});
 
 Deno.test("BPE and Unigram run through the library, with truncation", async () => {
   const roberta = await loadTokenizer({ definition: JSON.stringify(bpe()), path: "t" });
@@ -200,16 +195,7 @@ Deno.test("BPE and Unigram run through the library, with truncation", async () =
   assertEquals(roberta.encode("the cat the", 0).ids.length, 2 + 6);
   const cut = roberta.encode("the cat the", 4);
   assertEquals([cut.ids[0], cut.ids[3], cut.truncated], [0, 2, true]);
-  const unigram = {
-    added_tokens: [{ id: 0, content: "<unk>", special: true }],
-    pre_tokenizer: { type: "Metaspace", replacement: "▁", prepend_scheme: "always" },
-    model: {
-      type: "Unigram",
-      unk_id: 0,
-      vocab: [["<unk>", 0], ["▁", -2], ["▁a", -1], ["b", -1.5], ["a", -1.5]],
-    },
-  };
-  const t5 = await loadTokenizer({ definition: JSON.stringify(unigram), path: "t" });
+  const t5 = await loadTokenizer({ definition: JSON.stringify(unigram()), path: "t" });
   assertEquals([...t5.encode("ab b", 0).ids], [2, 3, 1, 3]);
   assertEquals(t5.encode("ab b", 2).truncated, true);
 });
@@ -293,6 +279,8 @@ Deno.test("regular expressions that could take for ever are refused", async () =
   for (
     const [pattern, why] of [
       ["(a+)+$", /repeats what has a repetition/],
+      ["(?:a+)b", /repeats what has a repetition/],
+      ["(?:a+){2}", /repeats what has a repetition/],
       ["(?:a|a)*b", /may fail/],
       ["(?:a|aa)+$", /may fail/],
       ["a*a*b", /twice/],
@@ -300,6 +288,11 @@ Deno.test("regular expressions that could take for ever are refused", async () =
       [".*x|.", /may fail/],
       ["a*b|c|a+", /may fail/],
       ["abc*d|abc+", /may fail/],
+      ["[xa]a*b|ya+", /may fail/],
+      ["[xa]{3}a*b|[xa]{3}a+", /may fail/],
+      ["(?-i:a)", /kind that is not known/],
+      ["a*b|a{2,}", /may fail/],
+      ["a{600}b|a{600}c", /too many ways/],
       ["(?:a*b)*", /may fail/],
       ["(?=.*x)a", /may fail/],
       ["(?<=a+)b", /may fail/],

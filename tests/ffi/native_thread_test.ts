@@ -67,9 +67,33 @@ Deno.test("a thread that is closed ends after the call under way", async () => {
   new NativeThread(getAffinity())[Symbol.dispose]();
 });
 
+/** Ends when a thread of this process has ended. */
+async function gone(threadId: number): Promise<void> {
+  const ids = () => [...Deno.readDirSync("/proc/self/task")].map(({ name }) => name);
+  while (ids().includes(String(threadId))) {
+    await new Promise((resolve) => setTimeout(resolve));
+  }
+}
+
+Deno.test("a closed thread is gone, whether it had something to do or not", async () => {
+  for (const calls of [0, 1, 20]) {
+    const thread = new NativeThread(getAffinity());
+    const threadId = Number(await thread.call(addressOfFunction("gettid"), []));
+    const sleep = addressOfFunction("usleep");
+    const last = Array.from({ length: calls }, () => thread.call(sleep, [1000n]));
+    thread[Symbol.dispose]();
+    thread[Symbol.dispose]();
+    assertEquals(await Promise.all(last), Array(calls).fill(0n));
+    await gone(threadId);
+  }
+});
+
 Deno.test("a thread for a CPU that is not there says so to its callers", async () => {
   using thread = new NativeThread([8191]);
   const call = () => thread.call(addressOfFunction("getpid"), []);
-  await assertRejects(call, Error, /Cannot run a thread on the CPUs 8191/);
+  // Before it has tried, and after.
+  for (let times = 0; times < 2; times++) {
+    await assertRejects(call, Error, /Cannot run a thread on the CPUs 8191/);
+  }
   assertEquals(thread.started, false);
 });

@@ -1,20 +1,21 @@
 /** Adding a model from a local folder: check, copy, try, record. */
-import { close, fsync, fsyncFolder, O_RDONLY, open } from "../../../ffi/files.ts";
+import { fsyncFolder } from "../../../ffi/files.ts";
 import { writeDurably } from "../../base/durable.ts";
 import { asOpError, InputError, type OpError } from "../../base/errors.ts";
 import type { Layout } from "../../base/layout.ts";
 import type { DeviceOptions } from "../onnx/devices.ts";
-import { inspectFolder, type ModelFolder, readTokenizer } from "./folder.ts";
+import type { TextTokenizer } from "../tokenizer/tokenizer.ts";
+import { copyFrom } from "./copy.ts";
+import { inspectFolder, type ModelFolder } from "./folder.ts";
 import { hashFile } from "./hash.ts";
 import { checkModelName } from "./names.ts";
-import { openRecord, shapeOf } from "./open.ts";
+import { openRecord, shapeOf, tokenizerOf } from "./open.ts";
 import {
   digestOf,
   identityOf,
   type ModelFileRecord,
   type ModelRecord,
   RECORD_FILE,
-  TOKENIZER_FILE,
 } from "./record.ts";
 import { readSettings, type SettingOverrides } from "./settings.ts";
 import {
@@ -132,16 +133,9 @@ async function copyFiles(
     const target = `${into}/${to}`;
     const parent = target.slice(0, target.lastIndexOf("/"));
     await Deno.mkdir(parent, { recursive: true });
-    // copy_file_range underneath: a reflink on btrfs. The copy is what is hashed.
-    await Deno.copyFile(from, target);
-    await Deno.chmod(target, 0o644);
-    const fd = open(target, O_RDONLY);
-    try {
-      fsync(fd, target);
-    } finally {
-      close(fd);
-    }
+    await copyFrom(found.home, from, target, signal);
     if (parent !== into) fsyncFolder(parent);
+    // The copy is what is hashed.
     files.push({ path: to, ...await hashFile(target, signal) });
   }
   return files;
@@ -154,10 +148,9 @@ async function tryOut(
   found: ModelFolder,
   options: AddOptions,
 ): Promise<ModelRecord> {
-  const tokenizerFile = `${folder}/${TOKENIZER_FILE}`;
-  const definition = readTokenizer(tokenizerFile);
-  checkVocabulary(found, definition, tokenizerFile, draft.source);
-  const { dimensions, rank, tokenizer } = await shapeOf(draft, folder, options.devices);
+  const tokenizer = await tokenizerOf(draft, folder);
+  checkVocabulary(found, tokenizer, draft.source);
+  const { dimensions, rank } = await shapeOf(draft, folder, tokenizer, options.devices);
   const stated = found.settings.pooling?.["word_embedding_dimension"];
   if (typeof stated === "number" && stated !== dimensions) {
     const message = `Cannot use the model ${draft.source}: it gives ${dimensions} ` +
@@ -167,7 +160,7 @@ async function tryOut(
   const record: ModelRecord = {
     ...draft,
     dimensions,
-    tokenizer,
+    tokenizer: tokenizer.kind,
     pooling: rank === 2 ? "none" : draft.pooling,
   };
   if (rank === 3 && draft.pooling === "none") {
@@ -190,26 +183,12 @@ async function tryOut(
 /** A tokenizer with more words than the model has rows would fail on some texts only. */
 function checkVocabulary(
   found: ModelFolder,
-  definition: string,
-  path: string,
+  tokenizer: TextTokenizer,
   origin: string,
 ): void {
   const size = found.settings.config?.["vocab_size"];
-  if (typeof size !== "number") return;
-  let vocabulary: unknown;
-  try {
-    vocabulary = JSON.parse(definition)?.model?.vocab;
-  } catch (error) {
-    throw new InputError("bad_tokenizer", `Cannot read the tokenizer ${path}: ${error}`, {
-      hint: "fetch the file again: it is cut short or no JSON",
-    });
-  }
-  if (typeof vocabulary !== "object" || vocabulary === null) return;
-  const ids = Array.isArray(vocabulary)
-    ? vocabulary.length
-    : Object.values(vocabulary as Record<string, number>)
-      .reduce((most, id) => Math.max(most, id + 1), 0);
-  if (ids <= size) return;
+  const ids = tokenizer.largestId + 1;
+  if (typeof size !== "number" || ids <= size) return;
   throw new InputError(
     "bad_model",
     `Cannot use the model ${origin}: its tokenizer has ${ids} tokens, ` +

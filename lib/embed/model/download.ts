@@ -239,7 +239,8 @@ async function receive(
 }
 
 function tooLarge(url: URL, maxBytes: number): OpError {
-  return new OpError("too_large", `Cannot fetch ${url}: it is over ${maxBytes} bytes`, {
+  const left = `${maxBytes} bytes, which is what models.max_size leaves for it`;
+  return new OpError("too_large", `Cannot fetch ${url}: it is over ${left}`, {
     hint: "raise models.max_size, if the model is meant to be that large",
   });
 }

@@ -1,9 +1,8 @@
 /** A local folder in Hugging Face's layout: which files it has, and whether they do. */
 import { isSysError } from "../../../ffi/errno.ts";
 import { readTextFile } from "../../../ffi/directory.ts";
-import { AT_FDCWD } from "../../../ffi/files.ts";
-import { statAt } from "../../../ffi/stat.ts";
 import { InputError } from "../../base/errors.ts";
+import { type Home, homeOf } from "./copy.ts";
 import { MAX_TOKENIZER_BYTES } from "../tokenizer/tokenizer.ts";
 import {
   type OnnxFile,
@@ -41,6 +40,7 @@ const DYNAMIC_OPERATORS = ["DynamicQuantizeLinear", "DynamicQuantizeMatMul"];
 
 /** What a folder holds. */
 export interface ModelFolder {
+  readonly home: Home;
   /** Where each file is, and where it goes in a kept model's folder. */
   readonly copies: readonly { readonly from: string; readonly to: string }[];
   readonly onnx: OnnxFile;
@@ -74,6 +74,7 @@ export function inspectFolder(
       hint: "name the folder that holds model.onnx and tokenizer.json",
     });
   }
+  const home = homeOf(path);
   const model = findModel(path, choice.file);
   const onnx = readOnnxFile(`${path}/${model}`);
   const { inputs, int32Inputs } = checkInputs(onnx, origin);
@@ -96,9 +97,9 @@ export function inspectFolder(
       copies.push({ from: `${path}/${file}`, to: file });
     }
   }
-  for (const { from } of copies) checkOwner(path, from);
   const dynamic = DYNAMIC_OPERATORS.some((name) => onnx.operators.has(name));
   return {
+    home,
     copies,
     onnx,
     inputs,
@@ -239,22 +240,6 @@ function checkExternal(folder: string, name: string, origin: string): void {
     "missing_file",
     `Cannot use the model ${origin}: its weights are in ${name}, which is missing`,
     { hint: "copy that file beside the .onnx file" },
-  );
-}
-
-/**
- * A link may lead out of the folder, as in Hugging Face's own cache, but only to a file of
- * the folder's owner: nobody has us copy, for all to read, what only we may read.
- */
-function checkOwner(folder: string, path: string): void {
-  const home = Deno.realPathSync(folder), real = Deno.realPathSync(path);
-  if (real.startsWith(`${home}/`)) return;
-  const owner = (of: string) => statAt(AT_FDCWD, of, true).uid;
-  if (owner(real) === owner(home)) return;
-  throw new InputError(
-    "bad_model",
-    `Cannot use ${path}: it is a link to ${real}, a file of another user than the folder`,
-    { hint: "copy that file into the folder, if it belongs there" },
   );
 }
 

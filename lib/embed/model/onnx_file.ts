@@ -40,6 +40,8 @@ export const TYPE_FLOAT16 = 10;
 /** No encoder has this many. */
 const MAX_VALUES = 1000;
 const MAX_EXTERNAL_FILES = 1000;
+/** Graphs inside nodes inside graphs; the known ones are two deep. */
+const MAX_DEPTH = 20;
 
 interface Reading {
   readonly file: MessageFile;
@@ -88,6 +90,7 @@ export function readOnnxFile(path: string): OnnxFile {
 function readModel(reading: Reading): void {
   let graphs = 0;
   for (const field of reading.file.fields()) {
+    if (field.number === 25) readNodes(reading, field, 7, 0);
     if (field.number !== 7) continue;
     graphs++;
     readGraph(reading, field);
@@ -110,9 +113,32 @@ function readGraph(reading: Reading, graph: Field): void {
   }
 }
 
-function readNode(reading: Reading, node: Field): void {
-  for (const field of reading.file.fields(node.start, node.end)) {
-    if (field.number === 4) reading.operators.add(reading.file.string(field));
+/** The nodes of a function or of a graph inside a node, by their field's number. */
+function readNodes(
+  reading: Reading,
+  graph: Field,
+  number: number,
+  depth: number,
+): void {
+  if (depth > MAX_DEPTH) throw new ProtobufError("graphs nested too deeply");
+  for (const field of reading.file.fields(graph.start, graph.end)) {
+    if (field.number === number) readNode(reading, field, depth);
+    else if (number === 1 && field.number === 5) readTensor(reading, field);
+  }
+}
+
+function readNode(reading: Reading, node: Field, depth = 0): void {
+  const { file, operators } = reading;
+  for (const field of file.fields(node.start, node.end)) {
+    if (field.number === 4) operators.add(file.string(field));
+    if (field.number !== 5) continue;
+    // An attribute may be a tensor, with its bytes in another file, or a graph.
+    for (const value of file.fields(field.start, field.end)) {
+      if (value.number === 5 || value.number === 10) readTensor(reading, value);
+      else if (value.number === 6 || value.number === 11) {
+        readNodes(reading, value, 1, depth + 1);
+      }
+    }
   }
 }
 

@@ -98,7 +98,15 @@ function modelFile(record: ModelRecord, folder: string): ModelFile {
   };
 }
 
-async function tokenizerOf(record: ModelRecord, folder: string): Promise<TextTokenizer> {
+/**
+ * The tokenizer in a kept model's folder.
+ *
+ * @throws {InputError} for one that is damaged, of an unsupported kind or harmful
+ */
+export async function tokenizerOf(
+  record: Pick<ModelRecord, "files">,
+  folder: string,
+): Promise<TextTokenizer> {
   const config = record.files.some(({ path }) => path === TOKENIZER_CONFIG_FILE)
     ? { config: await Deno.readTextFile(`${folder}/${TOKENIZER_CONFIG_FILE}`) }
     : {};
@@ -106,13 +114,13 @@ async function tokenizerOf(record: ModelRecord, folder: string): Promise<TextTok
   return await loadTokenizer({ definition: readTokenizer(path), ...config, path });
 }
 
-/** Runs a model once to see what comes out: axes, dimensions, which tokenizer is used. */
+/** Runs a model once to see what comes out: axes, dimensions. */
 export async function shapeOf(
   record: ModelRecord,
   folder: string,
+  tokenizer: TextTokenizer,
   devices: DeviceOptions,
-): Promise<{ dimensions: number; rank: 2 | 3; tokenizer: TextTokenizer["kind"] }> {
-  const tokenizer = await tokenizerOf(record, folder);
+): Promise<{ dimensions: number; rank: 2 | 3 }> {
   const { session } = await openOnDevice(modelFile(record, folder), devices);
   using _session = session;
   const encoded = tokenizer.encode("a", record.max_tokens);
@@ -126,8 +134,8 @@ export async function shapeOf(
       `Cannot use the model ${record.source}: its output has the shape ${
         output.dims.join(" x ")
       }`,
-      { hint: "choose an output of token states or sentence vectors with --output" },
+      { hint: "choose an output of token states or sentence vectors with --tensor" },
     );
   }
-  return { dimensions, rank, tokenizer: tokenizer.kind };
+  return { dimensions, rank };
 }

@@ -64,7 +64,14 @@ export async function pullModel(
   const folder = pullFolder(layout, name);
   const recorded = options.replace ? {} : recordedPins(before, options.file);
   const fetching = new Fetching(repository, revision, folder, options, recorded);
-  const file = await fetchAll(fetching, options.file);
+  const file = await fetchAll(fetching, options.file).catch(async (error) => {
+    // There is nothing to go on with, should the same be asked for again.
+    if (error instanceof InputError && error.code === "not_on_hub") {
+      await Deno.remove(folder, { recursive: true });
+    }
+    throw error;
+  });
+  fetching.checkPins();
   const record = await addModel(layout, name, folder, {
     ...options,
     file,
@@ -120,6 +127,8 @@ async function fetchAll(fetching: Fetching, named: string | undefined): Promise<
 /** Files of one repository on their way into one folder. */
 class Fetching {
   #bytes = 0;
+  /** Files of the repository that are here. */
+  readonly #fetched = new Set<string>();
 
   constructor(
     readonly repository: string,
@@ -139,6 +148,19 @@ class Fetching {
     );
   }
 
+  /** @throws {InputError} for a pin of the user's that no file was compared with */
+  checkPins(): void {
+    const unused = Object.keys(this.options.pins ?? {}).find((file) =>
+      !this.#fetched.has(file)
+    );
+    if (unused === undefined) return;
+    const message = `Cannot pull ${this.repository}: ${unused} is pinned, ` +
+      "but no file of that name belongs to the model";
+    throw new InputError("bad_pin", message, {
+      hint: `name the file as in the repository: ${[...this.#fetched].join(", ")}`,
+    });
+  }
+
   /** @returns false when the repository has no such file */
   async fetch(file: string): Promise<boolean> {
     const parts = file.split("/");
@@ -150,7 +172,10 @@ class Fetching {
     await Deno.mkdir(target.slice(0, target.lastIndexOf("/")), { recursive: true });
     const named = this.options.pins?.[file];
     const pin = named ?? this.recorded[file];
-    if (pin !== undefined && await alreadyThere(target, pin)) return true;
+    if (pin !== undefined && await alreadyThere(target, pin)) {
+      this.#fetched.add(file);
+      return true;
+    }
     const url = fileUrl(hub, this.repository, this.revision, file);
     const found = await download(hub, url, target, {
       maxBytes: maxBytes - this.#bytes,
@@ -166,6 +191,7 @@ class Fetching {
       if (pin === undefined || elsewhere) return false;
       throw new OpError("not_on_hub", `Cannot pull ${file}: it is pinned, but gone`);
     }
+    this.#fetched.add(file);
     this.#bytes += (await Deno.stat(target)).size;
     return true;
   }

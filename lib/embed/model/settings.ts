@@ -83,8 +83,23 @@ export function readSettings(
     pooling: overrides.pooling ?? poolingOf(files.pooling, origin),
     normalisation: overrides.normalisation ?? (normalises ? "l2" : "none"),
     prefixes: prefixesOf(files, overrides, origin),
-    max_tokens: overrides.maxTokens ?? limitOf(files),
+    max_tokens: checkedLimit(files, overrides.maxTokens, origin) ?? limitOf(files),
   };
+}
+
+/** A limit of the user's: a longer text than the model has positions for would not run. */
+function checkedLimit(
+  files: SettingFiles,
+  limit: number | undefined,
+  origin: string,
+): number | undefined {
+  const positions = positionsOf(files.config);
+  if (limit === undefined || positions === null || limit <= positions) return limit;
+  throw new InputError(
+    "bad_model",
+    `Cannot use the model ${origin} with ${limit} tokens: it has ${positions} positions`,
+    { hint: `choose --max-tokens ${positions} or less` },
+  );
 }
 
 function kindOf(module: JsonObject): string {
@@ -136,22 +151,27 @@ function prefixesOf(
   };
 }
 
-function limitOf(files: SettingFiles): number {
-  const number = (from: JsonObject | null, key: string): number | null => {
-    const value = from?.[key];
-    return typeof value === "number" && value >= 1 && value < NO_LIMIT
-      ? Math.floor(value)
-      : null;
-  };
-  const positions = number(files.config, "max_position_embeddings");
-  const family = String(files.config?.["model_type"] ?? "");
-  const usable = positions === null
+function numberOf(from: JsonObject | null, key: string): number | null {
+  const value = from?.[key];
+  return typeof value === "number" && value >= 1 && value < NO_LIMIT
+    ? Math.floor(value)
+    : null;
+}
+
+/** How many tokens a model has positions for; null where its files do not say. */
+function positionsOf(config: JsonObject | null): number | null {
+  const positions = numberOf(config, "max_position_embeddings");
+  const family = String(config?.["model_type"] ?? "");
+  return positions === null
     ? null
     : positions - (OFFSET_FAMILIES.includes(family) ? POSITION_OFFSET : 0);
+}
+
+function limitOf(files: SettingFiles): number {
   const limits = [
-    number(files.sentenceBert, "max_seq_length"),
-    number(files.tokenizerConfig, "model_max_length"),
-    usable,
+    numberOf(files.sentenceBert, "max_seq_length"),
+    numberOf(files.tokenizerConfig, "model_max_length"),
+    positionsOf(files.config),
   ].filter((limit) => limit !== null);
   return limits.length > 0 ? Math.min(...limits) : DEFAULT_LIMIT;
 }

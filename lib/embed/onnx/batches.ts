@@ -42,7 +42,7 @@ export function* batches(texts: readonly string[], plan: BatchPlan): Generator<B
     const end = Math.min(texts.length, start + WINDOW_TEXTS);
     const encoded: Encoded[] = [];
     for (let i = start; i < end; i++) {
-      encoded.push(plan.tokenizer.encode(plan.prefix + texts[i]!, plan.maxTokens));
+      encoded.push(encode(plan, texts[i]!));
     }
     // Longest first: the run that needs the most memory comes first, not last.
     const order = encoded.map((_, i) => i).sort((a, b) =>
@@ -50,6 +50,13 @@ export function* batches(texts: readonly string[], plan: BatchPlan): Generator<B
     );
     yield* group(order, encoded, start, plan.batchTexts);
   }
+}
+
+/** Where nothing is left of a text, and nothing is put around it, the model reads padding. */
+function encode({ tokenizer, prefix, maxTokens }: BatchPlan, text: string): Encoded {
+  const encoded = tokenizer.encode(prefix + text, maxTokens);
+  if (encoded.ids.length > 0) return encoded;
+  return { ...encoded, ids: Int32Array.of(tokenizer.padId), types: null };
 }
 
 function* group(

@@ -51,7 +51,7 @@ function checkShape({ output, columns, lengths, identity }: PoolInput): void {
     "model_output",
     `Cannot use the model ${identity.name}: its output has the shape ` +
       `${found.join(" x ")}, expected ${expected.join(" x ")}`,
-    { hint: "add the model again with the right --output and --pooling" },
+    { hint: "add the model again with the right --tensor and --pooling" },
   );
 }
 

@@ -52,13 +52,26 @@ export async function openPortable(model: ModelFile): Promise<EngineSession> {
       { cause: error, hint: "check the file (op-dbus model list), or another --device" },
     );
   }
+  let running = 0, closing = false;
   return {
     engine: "wasm",
     device: "wasm",
     description: `ONNX Runtime ${ort.env.versions.web ?? ""} (WebAssembly), built-in`,
     concurrency: 1,
-    run: (feeds, signal) => run(ort, session, model, feeds, signal),
-    [Symbol.dispose]: () => void session.release(),
+    async run(feeds, signal) {
+      if (closing) throw new TypeError("Session is closed");
+      running++;
+      try {
+        return await run(ort, session, model, feeds, signal);
+      } finally {
+        if (--running === 0 && closing) await session.release();
+      }
+    },
+    // As the native one: runs under way end first. The engine refuses a second release.
+    [Symbol.dispose]() {
+      if (!closing && running === 0) void session.release();
+      closing = true;
+    },
   };
 }
 

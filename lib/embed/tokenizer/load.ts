@@ -6,6 +6,7 @@ import {
   type TokenizerDefinition,
 } from "./definition.ts";
 import { LibraryTokenizer } from "./library.ts";
+import { checkLimits } from "./limits.ts";
 import type { Encoded, TextTokenizer } from "./tokenizer.ts";
 import { type WordPiece, wordPieceOf } from "./wordpiece.ts";
 
@@ -25,11 +26,12 @@ export interface TokenizerFiles {
 /**
  * Makes the tokenizer.
  *
- * @throws {InputError} for files that are damaged or of an unsupported kind
+ * @throws {InputError} for files that are damaged, of an unsupported kind or harmful
  */
 export async function loadTokenizer(files: TokenizerFiles): Promise<TextTokenizer> {
   const library = await import("@huggingface/tokenizers");
   const definition = parseDefinition(files.definition, files.path);
+  checkLimits(definition, files.path);
   const config = files.config === undefined
     ? {}
     : parseConfig(files.config, files.path.replace(/\.json$/, "_config.json"));

@@ -69,7 +69,8 @@ function patternsIn(sections: readonly unknown[]): string[] {
   return [...found];
 }
 
-function refused(path: string, why: string): InputError {
+/** What a tokenizer is refused with that could harm. */
+export function refused(path: string, why: string): InputError {
   return new InputError("unsafe_tokenizer", `Cannot use the tokenizer ${path}: ${why}`, {
     hint: "choose another model, or report this one if it is widely used",
   });

@@ -94,22 +94,23 @@ export class WordPiece {
 
   /**
    * Any text. A long one is looked at from its start in growing parts that end at a
-   * space: what follows a space cannot change the pieces before it.
+   * space: what follows a space cannot change the pieces before it. Where there is none,
+   * the last word may go on, but those before it are whole.
    */
   #mixed(text: string, room: number): number[] {
     let end = room === Infinity ? text.length : (room + 1) * UNITS_PER_TOKEN;
-    for (;;) {
-      const cut = end < text.length ? text.lastIndexOf(" ", end) : text.length;
-      if (cut > 0 || end >= text.length) {
-        const out: number[] = [];
-        const part = cut === text.length ? text : text.slice(0, cut);
-        for (const word of words(normalise(part, this.#settings.normaliser))) {
-          this.#add(out, word);
-          if (out.length > room) return out;
-        }
-        if (cut === text.length) return out;
+    for (;; end *= 4) {
+      const isAll = end >= text.length;
+      const space = isAll ? text.length : text.lastIndexOf(" ", end);
+      const part = text.slice(0, space > 0 ? space : end);
+      const found = words(normalise(part, this.#settings.normaliser));
+      const whole = space > 0 || isAll ? found.length : found.length - 1;
+      const out: number[] = [];
+      for (let at = 0; at < whole; at++) {
+        this.#add(out, found[at]!);
+        if (out.length > room) return out;
       }
-      end *= 4;
+      if (isAll) return out;
     }
   }
 
