@@ -3,9 +3,10 @@
  * cache: nothing trusts it, and whatever is missing there is linked again.
  */
 import { isSysError } from "../../ffi/errno.ts";
-import { AT_FDCWD, mkdirAt, readlinkAt, symlinkAt } from "../../ffi/files.ts";
+import { AT_FDCWD, readlinkAt, symlinkAt } from "../../ffi/files.ts";
 import { statAt } from "../../ffi/stat.ts";
 import { OpError } from "../base/errors.ts";
+import { makeFolder } from "../base/folder.ts";
 import type { Layout } from "../base/layout.ts";
 import type { Appended } from "./ledger.ts";
 import { type ChainReader, pause } from "./reader.ts";
@@ -47,11 +48,7 @@ export class BlockCache {
   #ensureFolders(): void {
     const { cache, blocksByNumber, blocksByHash } = this.layout;
     for (const path of [cache, `${cache}/blocks`, blocksByNumber, blocksByHash]) {
-      try {
-        mkdirAt(AT_FDCWD, path, 0o755);
-      } catch (error) {
-        if (!isSysError(error, "EEXIST")) throw error;
-      }
+      makeFolder(path);
     }
   }
 

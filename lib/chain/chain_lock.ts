@@ -1,7 +1,6 @@
 /** The lock that orders appends between processes. */
-import { isSysError } from "../../ffi/errno.ts";
-import { AT_FDCWD, mkdirAt } from "../../ffi/files.ts";
 import { LockedError } from "../base/errors.ts";
+import { makeFolder } from "../base/folder.ts";
 import type { Layout } from "../base/layout.ts";
 import { type Lock, tryLock } from "../base/lock.ts";
 
@@ -16,7 +15,7 @@ const STEP_MS = 0.5, STEP_LIMIT_MS = 8;
  */
 export async function lockChain(layout: Layout, waitMs = LOCK_WAIT_MS): Promise<Lock> {
   const path = layout.lock("chain");
-  ensureFolder(layout.meta);
+  makeFolder(layout.meta);
   const deadline = Date.now() + waitMs;
   for (let stepMs = STEP_MS;; stepMs = Math.min(2 * stepMs, STEP_LIMIT_MS)) {
     const lock = tryLock(path);
@@ -27,13 +26,5 @@ export async function lockChain(layout: Layout, waitMs = LOCK_WAIT_MS): Promise<
       });
     }
     await new Promise((resolve) => setTimeout(resolve, stepMs * (0.5 + Math.random())));
-  }
-}
-
-function ensureFolder(path: string): void {
-  try {
-    mkdirAt(AT_FDCWD, path, 0o755);
-  } catch (error) {
-    if (!isSysError(error, "EEXIST")) throw error;
   }
 }

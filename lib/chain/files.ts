@@ -4,7 +4,6 @@ import {
   AT_FDCWD,
   close,
   fsyncFolder,
-  mkdirAt,
   O_CREAT,
   O_DIRECTORY,
   O_EXCL,
@@ -31,6 +30,7 @@ import {
   type StrayNames,
   strayNames,
 } from "../../ffi/numbered_files.ts";
+import { makeFolder } from "../base/folder.ts";
 import { BLOCK_LIMIT_BYTES } from "./block.ts";
 
 /** The files of one chain: a `@timing` subvolume, or a snapshot of one. */
@@ -66,12 +66,7 @@ export class ChainFiles implements Disposable {
   ensureFolders(): void {
     let made = false;
     for (const path of [this.folder, this.blocks, this.checkpoints, this.torn]) {
-      try {
-        mkdirAt(AT_FDCWD, path, 0o755);
-        made = true;
-      } catch (error) {
-        if (!isSysError(error, "EEXIST")) throw error;
-      }
+      if (makeFolder(path)) made = true;
     }
     if (!made) return;
     fsyncFolder(this.folder);

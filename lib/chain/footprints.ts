@@ -7,13 +7,10 @@
  *     number:u32 crc:u32 float32 × dimensions
  */
 import { crc32 } from "node:zlib";
-import { isSysError } from "../../ffi/errno.ts";
 import {
-  AT_FDCWD,
   close,
   fdatasync,
   ftruncate,
-  mkdirAt,
   O_CREAT,
   O_NOFOLLOW,
   O_RDWR,
@@ -28,6 +25,7 @@ import {
 import { fstat } from "../../ffi/stat.ts";
 import { flock, LOCK_EX, LOCK_UN } from "../../ffi/flock.ts";
 import { OpError } from "../base/errors.ts";
+import { makeFolder } from "../base/folder.ts";
 import { type Block, blockText } from "./block.ts";
 import { sha256 } from "./merkle.ts";
 import { type ChainReader, pause } from "./reader.ts";
@@ -74,7 +72,7 @@ export class Footprints implements Disposable {
       );
     }
     this.#recordBytes = RECORD_HEADER_BYTES + 4 * dimensions;
-    ensureFolder(folder);
+    makeFolder(folder);
     this.#fd = open(this.path, O_RDWR | O_CREAT | O_NOFOLLOW, 0o644);
     try {
       this.#checkHeader();
@@ -278,12 +276,4 @@ function cosine(question: Float32Array, floats: Float32Array, at: number): numbe
     square += value * value;
   }
   return square === 0 ? 0 : dot / Math.sqrt(square);
-}
-
-function ensureFolder(path: string): void {
-  try {
-    mkdirAt(AT_FDCWD, path, 0o755);
-  } catch (error) {
-    if (!isSysError(error, "EEXIST")) throw error;
-  }
 }

@@ -4,10 +4,11 @@
  * `@state/objects/<sha256>.json`.
  */
 import { isSysError } from "../../ffi/errno.ts";
-import { AT_FDCWD, fsyncFolder, mkdirAt, unlinkAt } from "../../ffi/files.ts";
+import { AT_FDCWD, fsyncFolder, unlinkAt } from "../../ffi/files.ts";
 import { listFolder, readTextFile } from "../../ffi/directory.ts";
 import { writeAtomically, writeDurably } from "../base/durable.ts";
 import { InputError, OpError } from "../base/errors.ts";
+import { makeFolder } from "../base/folder.ts";
 import type { Layout } from "../base/layout.ts";
 import { canonicalJson } from "./canonical.ts";
 import { sha256 } from "./merkle.ts";
@@ -40,11 +41,7 @@ class StateFiles {
   }
   ensureFolders(): void {
     for (const path of [this.folder, this.plugins, `${this.folder}/objects`]) {
-      try {
-        mkdirAt(AT_FDCWD, path, 0o755);
-      } catch (error) {
-        if (!isSysError(error, "EEXIST")) throw error;
-      }
+      makeFolder(path);
     }
   }
 }

@@ -1,9 +1,10 @@
 /** Where the service listens: sockets that systemd opened, a unix socket, a TCP address. */
 import { isSysError } from "../../ffi/errno.ts";
-import { AT_FDCWD, mkdirAt, unlinkAt } from "../../ffi/files.ts";
+import { AT_FDCWD, unlinkAt } from "../../ffi/files.ts";
 import { isListeningUnixStream } from "../../ffi/socket_kind.ts";
 import { S_IFMT, S_IFSOCK, statAt } from "../../ffi/stat.ts";
 import { asOpError, OpError } from "../base/errors.ts";
+import { makeFolder } from "../base/folder.ts";
 import type { Listening, ListenOn } from "./http_server.ts";
 
 const SOCKET_MODE = 0o660;
@@ -55,11 +56,9 @@ export class Listeners {
   async onPath(path: string): Promise<void> {
     const folder = path.slice(0, path.lastIndexOf("/"));
     try {
-      if (folder !== "") mkdirAt(AT_FDCWD, folder, 0o755);
+      if (folder !== "") makeFolder(folder);
     } catch (error) {
-      if (!isSysError(error, "EEXIST")) {
-        throw asOpError(error, `Cannot make the folder of the socket`);
-      }
+      throw asOpError(error, `Cannot make the folder of the socket`);
     }
     await removeStale(path);
     // Made with the narrower mode at once: chmod alone would leave a moment open to all.
