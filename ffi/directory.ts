@@ -121,22 +121,25 @@ const piece = new Uint8Array(64 * 1024);
  * @throws {SysError} EFBIG past the limit; otherwise what open or read gave
  */
 export function readTextFile(path: BytePath, limitBytes = 1024 * 1024): string {
-  return withFd(open(path, O_RDONLY), (fd) => {
-    const chunks: Uint8Array[] = [];
-    let total = 0;
-    for (;;) {
-      const n = read(fd, piece);
-      if (n === 0) break;
-      total += n;
-      if (total > limitBytes) throw new SysError("read", String(path), 27);
-      chunks.push(piece.slice(0, n));
-    }
-    const all = new Uint8Array(total);
-    let at = 0;
-    for (const chunk of chunks) {
-      all.set(chunk, at);
-      at += chunk.length;
-    }
-    return new TextDecoder().decode(all);
-  });
+  return withFd(open(path, O_RDONLY), (fd) => readTextFd(fd, path, limitBytes));
+}
+
+/** {@link readTextFile} of an open file, from where it stands; it stays the caller's. */
+export function readTextFd(fd: number, path: BytePath, limitBytes: number): string {
+  const chunks: Uint8Array[] = [];
+  let total = 0;
+  for (;;) {
+    const n = read(fd, piece);
+    if (n === 0) break;
+    total += n;
+    if (total > limitBytes) throw new SysError("read", String(path), 27);
+    chunks.push(piece.slice(0, n));
+  }
+  const all = new Uint8Array(total);
+  let at = 0;
+  for (const chunk of chunks) {
+    all.set(chunk, at);
+    at += chunk.length;
+  }
+  return new TextDecoder().decode(all);
 }

@@ -23,7 +23,9 @@ import { digestFile } from "./minisign/sign.ts";
 
 /** How patient to be. */
 export interface Patience {
-  /** Nothing at all for this long ends an attempt. */
+  /** No answer at all for this long ends an attempt. */
+  readonly answerMs: number;
+  /** Nothing more of an answer for this long ends an attempt. */
   readonly stallMs: number;
   /** Less than this on average over `windowMs` ends an attempt. */
   readonly minBytesPerSecond: number;
@@ -36,6 +38,7 @@ export interface Patience {
 
 /** The default: a phone's connection passes, a server that drips does not. */
 export const PATIENCE: Patience = {
+  answerMs: 30_000,
   stallMs: 30_000,
   minBytesPerSecond: 1024,
   windowMs: 20_000,
@@ -78,7 +81,8 @@ export async function fetchBytes(
   return await withAttempts(options, () => 0, async () => {
     let source: Source;
     try {
-      source = await openSource(url, options);
+      const { answerMs } = options.patience ?? PATIENCE;
+      source = await openSource(url, { ...options, answerMs });
     } catch (error) {
       if (error instanceof HttpError && error.status === 404) return null;
       throw error;
@@ -145,6 +149,7 @@ async function downloadOnce(
   try {
     source = await openSource(url, {
       ...options,
+      answerMs: (options.patience ?? PATIENCE).answerMs,
       offset: have,
       ifRange: exact ? null : state.validator,
     });
@@ -154,7 +159,13 @@ async function downloadOnce(
     throw attempt("incomplete", `Cannot resume ${url.href}`);
   }
   state.validator = source.validator;
-  const fd = open(part, O_WRONLY | O_CREAT | O_NOFOLLOW, 0o600);
+  let fd: number;
+  try {
+    fd = open(part, O_WRONLY | O_CREAT | O_NOFOLLOW, 0o600);
+  } catch (error) {
+    await source.body.cancel();
+    throw error;
+  }
   let at = source.offset;
   try {
     ftruncate(fd, at);

@@ -21,6 +21,8 @@ export interface SourceOptions {
   readonly offset?: number;
   /** Resume only the same content: an ETag or a date. */
   readonly ifRange?: string | null;
+  /** How long a server may take to answer at all; without it there is no end. */
+  readonly answerMs?: number;
 }
 
 /** An open source. */
@@ -119,16 +121,26 @@ async function request(url: URL, options: SourceOptions): Promise<Response> {
     headers.set("range", `bytes=${options.offset}-`);
     if (options.ifRange) headers.set("if-range", options.ifRange);
   }
+  // Only until it answers: what it sends then has limits of its own (download.ts).
+  const silent = new AbortController(), { signal, answerMs } = options;
+  const timer = answerMs === undefined
+    ? undefined
+    : setTimeout(() => silent.abort(new Error("the server does not answer")), answerMs);
   try {
-    const signal = options.signal;
-    return await fetch(url, { headers, redirect: "manual", ...(signal && { signal }) });
+    return await fetch(url, {
+      headers,
+      redirect: "manual",
+      signal: AbortSignal.any(signal ? [signal, silent.signal] : [silent.signal]),
+    });
   } catch (error) {
-    options.signal?.throwIfAborted();
+    signal?.throwIfAborted();
     const why = error instanceof Error ? error.message : String(error);
     throw new OpError("unreachable", `Cannot fetch ${url.href}: ${asPlainLine(why)}`, {
       cause: error,
       hint: "check the network and the URL",
     });
+  } finally {
+    clearTimeout(timer);
   }
 }
 
@@ -208,10 +220,14 @@ function openFile(url: URL, offset: number): Source {
   const body = new ReadableStream<Uint8Array>({
     pull(controller) {
       const piece = new Uint8Array(PIECE_BYTES);
-      const n = pread(fd, piece, at);
+      let n = 0;
+      try {
+        n = pread(fd, piece, at);
+      } finally {
+        if (n === 0) close(fd); // its end, or what cannot be read
+      }
       at += n;
       if (n > 0) return controller.enqueue(piece.subarray(0, n));
-      close(fd);
       controller.close();
     },
     cancel: () => close(fd),

@@ -1,8 +1,10 @@
 /** Signatures beside files: `FILE.minisig`. */
-import { readTextFile } from "../../ffi/directory.ts";
+import { readTextFd, readTextFile } from "../../ffi/directory.ts";
 import { isSysError } from "../../ffi/errno.ts";
+import { withFd } from "../../ffi/files.ts";
 import { DifferenceError, InputError } from "../base/errors.ts";
 import { writeDurably } from "../base/durable.ts";
+import { openRegular } from "../base/regular_file.ts";
 import {
   formatSignature,
   MAX_MINISIGN_BYTES,
@@ -112,11 +114,18 @@ export function verifyFile(
   return { signature, key, digests };
 }
 
+/** Whoever gave the file gave this one too: it may be a pipe, or have no end. */
 function readSignature(path: string): string | null {
+  const bad = (why: string) =>
+    new InputError("bad_signature_file", `Not a minisign signature: ${path}: ${why}`, {
+      hint: "it is the file that ends in .minisig, as minisign or op-dbus sign wrote it",
+    });
   try {
-    return readTextFile(path, MAX_MINISIGN_BYTES);
+    const { fd } = openRegular(path, 0, () => bad("it is no regular file"));
+    return withFd(fd, () => readTextFd(fd, path, MAX_MINISIGN_BYTES));
   } catch (error) {
-    if (isSysError(error, "ENOENT")) return null;
+    if (isSysError(error, "ENOENT", "ENOTDIR")) return null;
+    if (isSysError(error, "EFBIG")) throw bad("it is larger than one can be");
     throw error;
   }
 }

@@ -143,6 +143,27 @@ Deno.test("a lying Content-Length is noticed either way", async () => {
   await refused(() => fetchBytes(new URL(short.url), 1000, options), "incomplete");
 });
 
+Deno.test("a server that takes the connection and never answers is left", async () => {
+  await using folder = await tempFolder();
+  await using server = serve();
+  const asked: (() => void)[] = [];
+  server.intercept = () => {
+    const answer = new Promise<Response>((resolve) =>
+      asked.push(() => resolve(new Response("late")))
+    );
+    return answer;
+  };
+  try {
+    const url = new URL("f", server.url);
+    const quick = { ...options, patience: { ...IMPATIENT, answerMs: 20 } };
+    await refused(() => fetchBytes(url, 1000, quick), "unreachable");
+    const target = { path: `${folder.path}/f`, sizeBytes: 9 };
+    await refused(() => download(url, target, quick), "unreachable");
+  } finally {
+    for (const answer of asked) answer();
+  }
+});
+
 Deno.test("Ctrl-C ends a download at once and keeps the part", async () => {
   await using folder = await tempFolder();
   await using server = serve();

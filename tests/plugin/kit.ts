@@ -10,6 +10,7 @@ import type { Patience } from "../../lib/plugin/download.ts";
 
 /** Gives up soon, so that the tests of giving up are quick. */
 export const IMPATIENT: Patience = {
+  answerMs: 10_000,
   stallMs: 150,
   minBytesPerSecond: 1_000_000,
   windowMs: 50,
@@ -20,12 +21,14 @@ export const IMPATIENT: Patience = {
 /** Files of a server or folder, by path. */
 export type Files = Map<string, Uint8Array<ArrayBuffer>>;
 
+type Answer = Response | Promise<Response>;
+
 /** A web server on a free port that serves a map of files. */
 export interface TestServer extends AsyncDisposable {
   readonly url: string;
   readonly files: Files;
   /** Answers before the files do; undefined falls through to them. */
-  intercept: (request: Request, path: string) => Response | undefined;
+  intercept: (request: Request, path: string) => Answer | undefined;
   /** Paths asked for, with the Range where there was one. */
   readonly log: string[];
 }

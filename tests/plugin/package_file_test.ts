@@ -12,6 +12,7 @@ import { DifferenceError, InputError } from "../../lib/base/errors.ts";
 import { buildIndex } from "../../lib/plugin/index_build.ts";
 import { verifyPlugin } from "../../lib/plugin/manage.ts";
 import { PackageFile } from "../../lib/plugin/package_file.ts";
+import { verifyFile } from "../../lib/plugin/sign_file.ts";
 import type { ByteSource } from "../../lib/stream/source.ts";
 import { publicOf } from "./kit.ts";
 import { makeRepository, testHost } from "./repo_kit.ts";
@@ -108,6 +109,24 @@ Deno.test("what is no regular file is refused, and not waited for", async () => 
     const error = assertThrows(() => file.digests(), InputError);
     assertEquals(error.code, "not_a_file");
   }
+});
+
+Deno.test("a signature that is no regular file is refused, and not waited for", async () => {
+  await using folder = await tempFolder();
+  const path = `${folder.path}/f`;
+  Deno.writeTextFileSync(path, "x");
+  const refused = (why: RegExp) => {
+    const error = assertThrows(() => verifyFile(path, () => undefined), InputError, why);
+    assertEquals(error.code, "bad_signature_file");
+  };
+  await sh("mkfifo", `${path}.minisig`);
+  refused(/no regular file/);
+  Deno.removeSync(`${path}.minisig`);
+  Deno.mkdirSync(`${path}.minisig`);
+  refused(/no regular file/);
+  Deno.removeSync(`${path}.minisig`);
+  Deno.writeFileSync(`${path}.minisig`, new Uint8Array(100_000));
+  refused(/larger than one can be/);
 });
 
 /** A good package, and an evil one of the same name; larger than what memory takes. */
