@@ -31,8 +31,6 @@ const SPECIAL_KINDS: Readonly<Record<number, NodeKind>> = {
 };
 /** FALLOC_FL_KEEP_SIZE | FALLOC_FL_PUNCH_HOLE, the one mode the kernel's send uses. */
 export const PUNCH_HOLE = 3;
-/** Longest value of an extended attribute that Linux takes (XATTR_SIZE_MAX). */
-const XATTR_VALUE_MAX_BYTES = 65536;
 const PATH_MAX_BYTES = 4095;
 
 /** One thing that the policy does not allow. */
@@ -157,10 +155,12 @@ export class Auditor {
         return this.#add(this.#key(command.path), newNode("symlink", { target }));
       }
       case "rename":
-        return this.tree.rename(this.#key(command.path), binaryString(command.pathTo));
+        this.tree.rename(this.#key(command.path), binaryString(command.pathTo));
+        return this.#checkNames();
       case "link":
         if (!this.#options.policy.hardLinks) this.#refuse("a hard link");
-        return this.tree.link(this.#key(command.path), binaryString(command.existing));
+        this.tree.link(this.#key(command.path), binaryString(command.existing));
+        return this.#checkNames();
       case "unlink":
         return this.#totals.drop(this.tree.unlink(this.#key(command.path)));
       case "rmdir":
@@ -241,8 +241,15 @@ export class Auditor {
       this.#refuse(`${displayPath(path)}: a ${node.kind}`);
     }
     this.tree.add(path, node);
-    if (this.tree.nodes > this.#options.limits.nodes) {
-      this.#limit(`more than ${this.#options.limits.nodes} files and folders`);
+    this.#checkNames();
+  }
+
+  /** What a tree takes in memory, beside its extents and attributes. */
+  #checkNames(): void {
+    const { names, textBytes } = this.#options.limits, { tree } = this;
+    if (tree.names > names) this.#limit(`more than ${names} files, folders and links`);
+    if (tree.textBytes > textBytes) {
+      this.#limit(`more than ${textBytes} bytes of names and link targets`);
     }
   }
 
@@ -352,9 +359,6 @@ export class Auditor {
     const node = this.tree.get(path);
     if (!isListed(this.#options.policy.xattrs, name)) {
       this.#refuse(`${displayPath(path)}: attribute ${displayPath(name)}`);
-    }
-    if (command.value.length > XATTR_VALUE_MAX_BYTES) {
-      throw this.#error("stream_corrupt", "an attribute of more than 64 KiB");
     }
     const old = node.xattrs?.get(name);
     node.xattrs ??= new Map();

@@ -47,7 +47,6 @@ export class BaseTree implements Disposable {
         const known = entry.kind === "folder" ? undefined : byInode.get(entry.stat.ino);
         if (known) {
           tree.add(entry.path, known);
-          tree.nodes--;
           known.links++;
           continue;
         }
@@ -80,7 +79,6 @@ export class BaseTree implements Disposable {
       const known = copies.get(node);
       if (known) {
         into.add(path, known);
-        into.nodes--;
         known.links++;
         continue;
       }

@@ -1,6 +1,7 @@
 /** The bytes of a few small files out of a stream that has been audited. */
 import type { BaseTree } from "./base_tree.ts";
 import type { FileContent } from "./content.ts";
+import type { Extent } from "./extents.ts";
 import type { StreamLimits } from "./limits.ts";
 import { commandData } from "./resolve.ts";
 import { parseSource } from "./run.ts";
@@ -34,15 +35,24 @@ export async function readContents(
       if (from < 0) base!.readFile(-1 - from, bytes.subarray(at, at + length), inner);
     }
   }
-  if (files.length > 0) {
+  // By the command that carries them: a small file can consist of a million pieces, and
+  // going through all of them at each of a million commands would take hours.
+  const wantedAt = new Map<number, { bytes: Uint8Array; piece: Extent }[]>();
+  for (const { bytes, pieces } of files) {
+    for (const piece of pieces) {
+      const list = wantedAt.get(piece.source);
+      if (list) list.push({ bytes, piece });
+      else if (piece.source >= 0) wantedAt.set(piece.source, [{ bytes, piece }]);
+    }
+  }
+  if (wantedAt.size > 0) {
     await parseSource(source, { limits }, (command) => {
       if (command.type !== "write" && command.type !== "encoded_write") return;
-      for (const { bytes, pieces } of files) {
-        for (const piece of pieces) {
-          if (piece.source !== command.at) continue;
-          const { at, inner, length } = piece;
-          bytes.set(commandData(command).subarray(inner, inner + length), at);
-        }
+      const list = wantedAt.get(command.at);
+      if (!list) return;
+      const data = commandData(command);
+      for (const { bytes, piece: { at, inner, length } } of list) {
+        bytes.set(data.subarray(inner, inner + length), at);
       }
     });
   }

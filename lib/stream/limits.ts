@@ -8,8 +8,10 @@ export interface StreamLimits {
   readonly commandBytes: number;
   /** Components of a path. */
   readonly depth: number;
-  /** Files, folders, links and other nodes that exist at one time. */
-  readonly nodes: number;
+  /** Names of files, folders, links and other nodes that exist at one time. */
+  readonly names: number;
+  /** Bytes of those names (without their folders') and of symlinks' targets. */
+  readonly textBytes: number;
   /** Commands in the stream. */
   readonly commands: number;
   /** The length of one file, holes included. */
@@ -27,6 +29,8 @@ export interface StreamLimits {
   /** Decompressed bytes per compressed byte, past the first `expansionFreeBytes`. */
   readonly expansionRatio: number;
   readonly expansionFreeBytes: number;
+  /** zstd frames around the stream; `pzstd` makes one for every few MiB. */
+  readonly zstdFrames: number;
   /** Wall-clock time for the whole, milliseconds. */
   readonly timeMs: number;
 }
@@ -35,7 +39,8 @@ export interface StreamLimits {
 export const PLUGIN_LIMITS: StreamLimits = {
   commandBytes: MIB,
   depth: 64,
-  nodes: 200_000,
+  names: 200_000,
+  textBytes: 16 * MIB,
   commands: 5_000_000,
   fileBytes: 2 * GIB,
   totalBytes: 4 * GIB,
@@ -45,6 +50,7 @@ export const PLUGIN_LIMITS: StreamLimits = {
   streamBytes: 5 * GIB,
   expansionRatio: 1000,
   expansionFreeBytes: 64 * MIB,
+  zstdFrames: 100_000,
   timeMs: 10 * 60_000,
 };
 
@@ -52,7 +58,8 @@ export const PLUGIN_LIMITS: StreamLimits = {
 export const HOST_LIMITS: StreamLimits = {
   commandBytes: MIB,
   depth: 2048,
-  nodes: Infinity,
+  names: Infinity,
+  textBytes: Infinity,
   commands: Infinity,
   fileBytes: 2 ** 53,
   totalBytes: Infinity,
@@ -62,5 +69,6 @@ export const HOST_LIMITS: StreamLimits = {
   streamBytes: Infinity,
   expansionRatio: Infinity,
   expansionFreeBytes: 0,
+  zstdFrames: Infinity,
   timeMs: 24 * 3_600_000,
 };

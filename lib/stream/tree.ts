@@ -70,8 +70,10 @@ export class TreeFault extends Error {
 /** A tree and the changes that it takes; every one keeps it a tree. */
 export class VirtualTree {
   readonly root: TreeNode;
-  /** Inodes but the root. */
-  nodes = 0;
+  /** Names in all folders: a file of two hard links counts twice, the root not at all. */
+  names = 0;
+  /** Bytes of those names, and of symlinks' targets. */
+  textBytes = 0;
 
   constructor(root: TreeNode = newNode("folder")) {
     this.root = root;
@@ -109,7 +111,18 @@ export class VirtualTree {
     const siblings = this.#folder(parentKey(path)), name = nameKey(path);
     if (siblings.has(name)) throw new TreeFault("the path exists already");
     siblings.set(name, node);
-    this.nodes++;
+    this.#count(name, node, 1);
+  }
+
+  #count(name: string, node: TreeNode, sign: 1 | -1): void {
+    this.names += sign;
+    this.textBytes += sign * (name.length + node.target.length);
+  }
+
+  #drop(path: string, node: TreeNode): void {
+    const name = nameKey(path);
+    this.#folder(parentKey(path)).delete(name);
+    this.#count(name, node, -1);
   }
 
   /** Gives a node that is no folder one more name. */
@@ -117,7 +130,6 @@ export class VirtualTree {
     const node = this.get(existing);
     if (node.children) throw new TreeFault("a hard link to a folder");
     this.add(path, node);
-    this.nodes--;
     node.links++;
   }
 
@@ -125,8 +137,8 @@ export class VirtualTree {
   unlink(path: string): TreeNode {
     const node = this.get(path);
     if (node.children) throw new TreeFault("it is a folder");
-    this.#folder(parentKey(path)).delete(nameKey(path));
-    if (--node.links === 0) this.nodes--;
+    this.#drop(path, node);
+    node.links--;
     return node;
   }
 
@@ -135,8 +147,7 @@ export class VirtualTree {
     const node = this.get(path);
     if (!node.children) throw new TreeFault("it is no folder");
     if (node.children.size > 0) throw new TreeFault("the folder is not empty");
-    this.#folder(parentKey(path)).delete(nameKey(path));
-    this.nodes--;
+    this.#drop(path, node);
   }
 
   /** Moves a node to a path that is free. */
@@ -147,8 +158,9 @@ export class VirtualTree {
     }
     const target = this.#folder(parentKey(to)), name = nameKey(to);
     if (target.has(name)) throw new TreeFault("the new path exists already");
-    this.#folder(parentKey(from)).delete(nameKey(from));
+    this.#drop(from, node);
     target.set(name, node);
+    this.#count(name, node, 1);
   }
 
   /** Every node but the root, folders before their content, names sorted by bytes. */

@@ -18,9 +18,6 @@ import { FrameScanner, zstdFrameBytes } from "./zstd_frames.ts";
 const WINDOW_LOG_MAX = 25;
 const CHUNK_BYTES = 256 * 1024;
 
-/** Frames in one input at most: `pzstd` makes one for every few MiB. */
-const MAX_FRAMES = 100_000;
-
 /** Reads the content of zstd frames, one after the other, until the input ends. */
 export class ZstdReader implements ByteReader {
   readonly #inner: ByteReader;
@@ -65,8 +62,12 @@ export class ZstdReader implements ByteReader {
   }
 
   async *#frames(): AsyncGenerator<Uint8Array> {
+    const most = this.#limits.zstdFrames;
     for (let frames = 0; await this.#more(); frames++) {
-      if (frames === MAX_FRAMES) throw this.#damaged(`over ${MAX_FRAMES} frames`);
+      if (frames === most) {
+        const what = `more than ${most} zstd frames`;
+        throw new StreamError("stream_limit", what, this.#bytesOut);
+      }
       yield* this.#frame();
     }
   }

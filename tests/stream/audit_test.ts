@@ -13,12 +13,14 @@ import { targetStaysInside } from "../../lib/stream/paths.ts";
 import { assertEquals, assertRejects, assertTrue } from "../support/assert.ts";
 import { below, seeded } from "../support/random.ts";
 import {
+  command,
   concat,
   header,
   make,
   OTHER_UUID,
   stream,
   stream2,
+  u32,
   UUID,
 } from "../support/stream_builder.ts";
 
@@ -159,13 +161,29 @@ Deno.test("what the policy does not name is refused", async () => {
       [[make.symlink("l", "/etc/passwd")], /a link to \/etc\/passwd, outside/],
       [[make.symlink("l", "../x")], /outside of the tree/],
       [[make.mkdir("d"), make.symlink("d/l", "a/../../../x")], /outside/],
+      [[make.symlink("l", "")], /a link target of 0 bytes/],
+      [[make.symlink("l", "x".repeat(4096))], /a link target of 4096 bytes/],
+      [[make.symlink("l", "a\0b")], /a NUL byte in a link target/],
     ] as const
   ) await refused(stream(...commands), why);
   const chowned = stream(f, make.chown("f", 1000, 1000));
-  assertEquals((await audit(chowned)).tree.get("f").uid, 0);
+  const { uid, gid } = (await audit(chowned)).tree.get("f");
+  assertEquals([uid, gid], [0, 0]);
   await refused(chowned, /owner 1000:1000/, {
     policy: { ...PLUGIN_POLICY, owners: "root" as const },
   });
+  await refused(stream(f, make.link("g", "f")), /a hard link is not allowed/, {
+    policy: { ...PLUGIN_POLICY, hardLinks: false },
+  });
+  const attributed = stream2(f, command(24, [[15, "f"], [26, 16]]));
+  assertEquals((await audit(attributed)).findings, []);
+  await refused(attributed, /fileattr is not allowed/, {
+    policy: { ...PLUGIN_POLICY, fileattr: "refuse" as const },
+  });
+  for (const mode of [0, 1, 2, 16]) { // only a hole punched is a stream's own
+    const allocated = command(23, [[15, "f"], [25, u32(mode)], [18, 0], [4, 4096]]);
+    await refused(stream2(f, allocated), new RegExp(`fallocate mode ${mode}`));
+  }
 });
 
 Deno.test("an inspection collects what is refused and goes on", async () => {
@@ -223,7 +241,7 @@ Deno.test("one subvolume, first; a difference only on a base", async () => {
 
 Deno.test("limits on the tree", async () => {
   const f = make.mkfile("f");
-  await refused(stream(f, make.mkfile("g")), /more than 1 files/, limits({ nodes: 1 }));
+  await refused(stream(f, make.mkfile("g")), /more than 1 files/, limits({ names: 1 }));
   await refused(
     stream(f, make.truncate("f", 2 ** 47)),
     /a file of 140737488355328 bytes/,
@@ -291,6 +309,9 @@ Deno.test("links that stay inside", () => {
       ["d/e/l", "../../x", true],
       ["d/e/l", "../../../x", false],
       ["d/l", "a/../../x", false],
+      // Deep enough by counting, but `a` may be a link to a shallower folder.
+      ["d/e/l", "a/..", false],
+      ["d/e/f/l", "../a/../x", false],
       ["l", "", false],
       ["l", "/", false],
       ["l", "a\0b", false],

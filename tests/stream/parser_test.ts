@@ -11,6 +11,7 @@ import {
   make,
   stream,
   stream2,
+  time,
   u32,
 } from "../support/stream_builder.ts";
 
@@ -127,6 +128,39 @@ Deno.test("attributes missing, twice, out of place, of a wrong size", () => {
   fault(stream(make.chmod("a", 2 ** 31)), /mode is 020000000000/); // found by fuzzing
   fault(stream(make.mknod("a", 2 ** 32 + 0o20600, 1)), /mode is 0/);
   fault(stream(make.chown("a", 2 ** 32 - 1, 0)), /uid is 4294967295/);
+  fault(stream(make.utimes("a", 2 ** 53)), /time is beyond all bounds/);
+  fault(stream(make.utimes("a", -(2 ** 54))), /time is beyond all bounds/);
+  const late = command(20, [
+    [15, "a"],
+    ...[9, 10, 11].map((n) => [n, time(0, 1e9)] as const),
+  ]);
+  fault(stream(late), /time has 1000000000 nanoseconds/);
+  for (const name of ["", "x".repeat(256)]) {
+    fault(stream(make.setXattr("a", name, "")), /an attribute name of \d+ bytes/);
+    fault(stream(make.removeXattr("a", name)), /an attribute name of \d+ bytes/);
+  }
+  fault(stream(make.setXattr("a", "user.a\0b", "")), /NUL byte in an attribute/);
+});
+
+Deno.test("an extent larger than any, a part outside of it, a secret one", () => {
+  const extent = (
+    length: number,
+    fileLength: number,
+    more: [number, Uint8Array][] = [],
+  ) =>
+    stream2(command(
+      25,
+      [
+        ...[[15, "a"], [18, 0], [27, fileLength], [28, length], [29, 0]] as const,
+        ...more,
+        [19, new Uint8Array(10)],
+      ],
+      2,
+    ));
+  assertEquals(parse(extent(131072, 131072)).length, 3);
+  fault(extent(131073, 1), /an extent of 131073 bytes decoded/);
+  fault(extent(100, 101), /the part is not inside/);
+  fault(extent(100, 100, [[31, u32(1)]]), /encryption 1 is not known/);
 });
 
 Deno.test("paths that are no paths", () => {
@@ -142,6 +176,7 @@ Deno.test("paths that are no paths", () => {
       ["a\0b", /a NUL byte/],
       ["x".repeat(256), /a file name of 256 bytes/],
       ["a/".repeat(64) + "a", /deeper than 64/],
+      [("x".repeat(250) + "/").repeat(17) + "x", /a path of 4268 bytes/],
     ] as const
   ) {
     fault(stream(make.mkfile(path)), why);
@@ -161,4 +196,14 @@ Deno.test("limits: command size before it is there, commands, stream bytes", () 
     ...PLUGIN_LIMITS,
     streamBytes: 50,
   });
+});
+
+Deno.test("time and an abort are looked at between commands", () => {
+  const many = stream(...new Array<Uint8Array>(1100).fill(make.unlink("a")));
+  fault(many, /takes longer than -1 ms/, { ...PLUGIN_LIMITS, timeMs: -1 });
+  const reason = new Error("stopped");
+  using parser = new StreamParser(PLUGIN_LIMITS, AbortSignal.abort(reason));
+  parser.space().set(many);
+  const error = assertThrows(() => parser.advance(many.length, () => {}), Error);
+  assertEquals(error, reason);
 });
