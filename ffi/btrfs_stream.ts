@@ -55,11 +55,12 @@ export function encodedWrite(fd: number, extent: EncodedExtent): void {
   const { data } = extent;
   const address = (buffer: BufferSource) =>
     Deno.UnsafePointer.value(Deno.UnsafePointer.of(buffer));
-  const vector = new DataView(new ArrayBuffer(IOVEC_BYTES));
-  vector.setBigUint64(0, address(data as BufferSource), true);
-  vector.setBigUint64(8, BigInt(data.length), true);
-  const raw = new DataView(new ArrayBuffer(ENCODED_BYTES));
-  raw.setBigUint64(0, address(vector), true);
+  // The vector lies behind the request that points to it: in a buffer of its own, which
+  // nothing refers to but a number, it could be collected before the call.
+  const raw = new DataView(new ArrayBuffer(ENCODED_BYTES + IOVEC_BYTES));
+  raw.setBigUint64(ENCODED_BYTES, address(data as BufferSource), true);
+  raw.setBigUint64(ENCODED_BYTES + 8, BigInt(data.length), true);
+  raw.setBigUint64(0, address(raw) + BigInt(ENCODED_BYTES), true);
   raw.setBigUint64(8, 1n, true);
   raw.setBigInt64(16, BigInt(extent.offset), true);
   raw.setBigUint64(32, BigInt(extent.unencodedFileLength), true);

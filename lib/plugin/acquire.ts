@@ -25,7 +25,7 @@ import { type PackageContent, readPackage } from "./package.ts";
 import { PackageFile } from "./package_file.ts";
 import { parseClaim, requireClaim } from "./package_signature.ts";
 import { downloadsPath } from "./places.ts";
-import { type Repositories, validKeys } from "./repositories.ts";
+import { type Repositories, type Repository, validKeys } from "./repositories.ts";
 import { signaturePath, verifyFile } from "./sign_file.ts";
 import type { TrustStore } from "./trust_store.ts";
 import { storedVersions } from "./version_store.ts";
@@ -97,6 +97,22 @@ async function opening(
   }
 }
 
+/** {@link opening} of what is fetched first; refused, it does not stay here either. */
+async function openingFetched(
+  context: AcquireContext,
+  path: string,
+  get: () => Promise<void>,
+  verify: (file: PackageFile) => Promise<VerifiedPackage>,
+): Promise<VerifiedPackage> {
+  try {
+    await get();
+    return await opening(context, path, verify);
+  } catch (error) {
+    dropDownload(context, path);
+    throw error;
+  }
+}
+
 /** A package at a URL that is in no index: signed by a trusted key, or refused. */
 export async function acquireUrl(
   context: AcquireContext,
@@ -112,9 +128,11 @@ export async function acquireUrl(
   }
   ensureFolder(downloadsPath(context.layout), 0o700);
   const path = `${downloadsPath(context.layout)}/${called}`;
-  await fetchSignature(url, path, context.fetch);
-  await download(url, { path, sizeBytes: MAX_PACKAGE_BYTES }, context.fetch);
-  return await opening(context, path, async (file) => {
+  const get = async () => {
+    await fetchSignature(url, path, context.fetch);
+    await download(url, { path, sizeBytes: MAX_PACKAGE_BYTES }, context.fetch);
+  };
+  return await openingFetched(context, path, get, async (file) => {
     const { signature, key, digests } = check(context, file);
     // What its author signed decides between lxc and lxc-plugin; nothing else is open.
     const signed = parseClaim(signature.trustedComment)?.name ?? name.name;
@@ -177,14 +195,12 @@ async function acquireEntry(
   const url = new URL(file.file, repository.url);
   ensureFolder(downloadsPath(context.layout), 0o700);
   const path = `${downloadsPath(context.layout)}/${file.sha256}`;
-  await fetchSignature(url, path, fetch);
-  await download(url, { path, sizeBytes: file.size, sha256: file.sha256 }, fetch);
-  const keys = validKeys(repository, context.trust);
-  const find = (id: string) => {
-    context.trust.requireNotRevoked(id);
-    return keys.find((key) => key.id === id) ?? context.trust.find(id);
+  const get = async () => {
+    await fetchSignature(url, path, fetch);
+    await download(url, { path, sizeBytes: file.size, sha256: file.sha256 }, fetch);
   };
-  return await opening(context, path, async (file) => {
+  const find = (id: string) => packageKey(context, repository, id);
+  return await openingFetched(context, path, get, async (file) => {
     const digest = () => file.digests();
     const { signature, key, digests } = verifyFile(path, find, undefined, digest);
     requireClaim(signature, digests, name, url.href);
@@ -206,7 +222,9 @@ async function acquireEntry(
 }
 
 async function fetchSignature(url: URL, path: string, fetch: FetchOptions) {
-  const from = new URL(`${url.pathname}.minisig`, url);
+  const from = new URL(url); // not by its path alone: `//x` would be another host
+  from.pathname += ".minisig";
+  from.search = "";
   const bytes = await fetchBytes(from, MAX_MINISIGN_BYTES, fetch);
   if (bytes === null) {
     throw new DifferenceError("unsigned", `Not signed: there is no ${from.href}`, {
@@ -214,6 +232,26 @@ async function fetchSignature(url: URL, path: string, fetch: FetchOptions) {
     });
   }
   writeAtomically(signaturePath(path), bytes);
+}
+
+/** A key for a repository's packages: its own or the user's, unless either revoked it. */
+function packageKey(
+  { trust, repositories }: AcquireContext,
+  repository: Repository,
+  id: string,
+): PublicKey | undefined {
+  trust.requireNotRevoked(id);
+  const { name } = repository;
+  if (repositories.accepted(name)?.index.revoked_keys.includes(id)) {
+    throw new InputError(
+      "revoked_key",
+      `Key ${id} was revoked by the repository ${name}`,
+      {
+        hint: "ask the author for a file signed with the new key",
+      },
+    );
+  }
+  return validKeys(repository, trust).find((key) => key.id === id) ?? trust.find(id);
 }
 
 /** Keys that are trusted for whatever comes as a file: the user's, and repositories'. */

@@ -72,7 +72,8 @@ export function requireClaim(
   }
   const show = (p: NameVersion & { from: string | null }) =>
     `${p.name}@${p.version}${p.from === null ? "" : ` from ${p.from}`}`;
-  if (show(claim) !== show(wanted)) {
+  const { name, version, from } = wanted;
+  if (claim.name !== name || claim.version !== version || claim.from !== from) {
     throw wrong(`it was signed as ${show(claim)}, not as ${show(wanted)}`);
   }
   if (claim.sha256 !== digests.sha256) throw wrong("its digest is not the one signed");

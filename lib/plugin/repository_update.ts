@@ -28,7 +28,7 @@ export interface UpdateResult {
   readonly changed: boolean;
   readonly expires: string;
   readonly signedBy: readonly string[];
-  /** Keys that the index revoked. */
+  /** Keys of the repository that the index revoked. */
   readonly revoked: readonly string[];
 }
 
@@ -70,9 +70,11 @@ export async function updateRepository(
   const index = parseJson(IndexSchema, text, `${INDEX_FILE} of ${name}`, "bad_index");
   const before = repositories.accepted(name);
   requireFresh(repository, index, digests, before, options.now ?? new Date());
-  for (const id of index.revoked_keys) {
-    trust.revoke(id, `revoked by the repository ${name}`, name);
-  }
+  // Its own keys everywhere; of others' it only says what it takes itself (acquire.ts):
+  // else one repository could shut out all the others.
+  const own = new Set(repository.keys.map(({ id }) => id));
+  const revoked = index.revoked_keys.filter((id) => own.has(id));
+  for (const id of revoked) trust.revoke(id, `revoked by the repository ${name}`, name);
   const changed = before?.sha256 !== digests.sha256;
   if (changed) repositories.accept(name, index, { sha256: digests.sha256, signedBy });
   return {
@@ -81,7 +83,7 @@ export async function updateRepository(
     changed,
     expires: index.expires,
     signedBy,
-    revoked: index.revoked_keys,
+    revoked,
   };
 }
 

@@ -1,7 +1,7 @@
 /** Receiving a snapshot of a host of ours into a folder of replicas. */
 import { deleteSubvolume, openFolder } from "../../ffi/btrfs.ts";
-import { withFd } from "../../ffi/files.ts";
-import { DifferenceError, InputError } from "../base/errors.ts";
+import { effectiveUid, withFd } from "../../ffi/files.ts";
+import { DifferenceError, InputError, OpError } from "../base/errors.ts";
 import { fileSystemName, makeFolders, onBtrfs } from "../base/root.ts";
 import { HOST_LIMITS } from "../stream/limits.ts";
 import { parentsInFolder } from "../stream/parents.ts";
@@ -37,6 +37,12 @@ export async function receiveSnapshot(
       `Cannot receive into ${folder}: it is on ${fileSystemName(folder)}, not btrfs`,
       { hint: "name a folder on btrfs; op-dbus init --loopback 2G makes one" },
     );
+  }
+  if (effectiveUid() !== 0) {
+    // As somebody else it would become a folder, which is no snapshot.
+    throw new OpError("permission_denied", `Cannot receive into ${folder}: not root`, {
+      hint: "run as root; btrfs lets nobody else mark what was received",
+    });
   }
   makeFolders(folder);
   if (options.name !== undefined) dropLeftover(folder, options.name);

@@ -116,11 +116,15 @@ interface RemoteJson {
   readonly read_only: boolean;
 }
 
+/** @throws {TypeError} when it is nothing of the kind */
 function fromJson(json: RemoteJson): Remote {
+  if (typeof json?.name !== "string" || typeof json.uuid !== "string") {
+    throw new TypeError("no snapshot");
+  }
   return {
-    name: String(json.name),
-    uuid: String(json.uuid),
-    receivedUuid: json.received_uuid === null ? null : String(json.received_uuid),
+    name: json.name,
+    uuid: json.uuid,
+    receivedUuid: typeof json.received_uuid === "string" ? json.received_uuid : null,
     readOnly: json.read_only === true,
   };
 }
@@ -133,11 +137,14 @@ class OpDbusReplica extends SshReplica {
     return [...this.command, "snapshot", verb, ...folder, "--json", ...more];
   }
 
-  #parse<T>(text: string): T {
+  /** @param read throws a TypeError or SyntaxError on what is no such answer */
+  #parse<T>(text: string, read: (json: unknown) => T): T {
     try {
-      return JSON.parse(text) as T;
-    } catch {
-      throw new OpError("remote_failed", `${this.label}: its answer is not JSON`, {
+      return read(JSON.parse(text));
+    } catch (error) {
+      if (!(error instanceof TypeError || error instanceof SyntaxError)) throw error;
+      throw new OpError("remote_failed", `${this.label}: its answer is not op-dbus's`, {
+        cause: error,
         hint: "is what runs there op-dbus, and of this version?",
       });
     }
@@ -145,7 +152,10 @@ class OpDbusReplica extends SshReplica {
 
   override async list(signal?: AbortSignal): Promise<Remote[]> {
     const text = await this.run(this.#verb("list"), { signal });
-    return this.#parse<{ snapshots: RemoteJson[] }>(text).snapshots.map(fromJson);
+    return this.#parse(
+      text,
+      (json) => (json as { snapshots: RemoteJson[] }).snapshots.map(fromJson),
+    );
   }
 
   override async receive(chunks: AsyncIterable<Uint8Array>, what: Shipment) {
@@ -153,13 +163,17 @@ class OpDbusReplica extends SshReplica {
     const input = zstdFrame(chunks, WIRE_ZSTD_LEVEL);
     const command = this.#verb("receive", "--name", what.name);
     const text = await this.run(command, { input, signal: what.signal });
-    const there = fromJson(this.#parse<RemoteJson>(text));
+    const there = this.#parse(text, (json) => fromJson(json as RemoteJson));
     return proveReceived([there], what.name, what.uuid, this.label);
   }
 
   override async digest(name: string, signal?: AbortSignal): Promise<string> {
     const text = await this.run(this.#verb("verify", name), { signal });
-    return this.#parse<{ digest: string }>(text).digest;
+    return this.#parse(text, (json) => {
+      const { digest } = json as { digest: unknown };
+      if (typeof digest === "string") return digest;
+      throw new TypeError("no digest");
+    });
   }
 
   override async remove(names: readonly string[], signal?: AbortSignal): Promise<void> {

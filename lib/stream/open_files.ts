@@ -137,6 +137,7 @@ export class OpenFiles {
     const flags = O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW;
     const fd = openAt(this.folderOf(path), this.name(path), flags, 0o600);
     this.#keep(path, fd);
+    this.#early?.reopened(fd); // ext4 gives the number of an inode that is gone again
   }
 
   /** The file at hand when it has this path, else -1. */

@@ -280,9 +280,12 @@ class Receiver implements Disposable {
 
   #checkName(name: string): void {
     const bytes = new TextEncoder().encode(name);
-    if (pathFault(bytes, 1) !== null || name.startsWith(".")) {
+    // Whatever is shown on a terminal: the stream's own name is its sender's.
+    const painted = /[\p{Cc}\p{Cf}\p{Zl}\p{Zp}]/u.test(name);
+    if (pathFault(bytes, 1) !== null || name.startsWith(".") || painted) {
       throw new InputError("bad_name", `Cannot name what is received '${name}'`, {
-        hint: "choose a name without a slash, that begins with no dot",
+        hint:
+          "choose a name without a slash or control characters, that begins with no dot",
       });
     }
     try {
@@ -291,8 +294,12 @@ class Receiver implements Disposable {
       if (isSysError(error, "ENOENT")) return;
       throw error;
     }
+    throw this.#exists(name);
+  }
+
+  #exists(name: string): OpError {
     const path = `${this.#options.folder}/${name}`;
-    throw new OpError("exists", `Cannot receive into ${path}: it exists already`);
+    return new OpError("exists", `Cannot receive into ${path}: it exists already`);
   }
 
   #parentOf(identity: StreamIdentity): ParentSnapshot {
@@ -347,20 +354,22 @@ class Receiver implements Disposable {
       setReadOnly(staging.fd, true);
     }
     this.#options.signal?.throwIfAborted();
-    staging.publish(new TextEncoder().encode(name));
+    try {
+      staging.publish(new TextEncoder().encode(name));
+    } catch (error) {
+      throw isSysError(error, "EEXIST") ? this.#exists(name) : error; // made meanwhile
+    }
     if (this.#kind === "btrfs") syncFileSystem(this.#folderFd);
     return `${this.#options.folder}/${name}`;
   }
 
   [Symbol.dispose](): void {
-    this.#applier?.[Symbol.dispose]();
-    this.#worker?.[Symbol.dispose]();
-    try {
-      this.#staging?.[Symbol.dispose]();
-    } finally {
-      this.#base?.[Symbol.dispose]();
-      if (this.#parentFd >= 0) close(this.#parentFd);
-      close(this.#folderFd);
+    // Each is done, whatever another one throws; the last comes first.
+    using all = new DisposableStack();
+    all.defer(() => close(this.#folderFd));
+    all.defer(() => this.#parentFd >= 0 && close(this.#parentFd));
+    for (const one of [this.#base, this.#staging, this.#worker, this.#applier]) {
+      all.use(one);
     }
   }
 }

@@ -141,7 +141,10 @@ function openLocked(folderFd: number, name: Uint8Array): number | null {
       if (now.dev === mine.dev && now.ino === mine.ino) return fd;
     }
   } catch (error) {
-    if (!isSysError(error, "ENOENT")) throw error;
+    if (fd >= 0) close(fd);
+    // Nothing any more, or no folder: nothing of ours.
+    if (!isSysError(error, "ENOENT", "ENOTDIR", "ELOOP")) throw error;
+    return null;
   }
   if (fd >= 0) close(fd);
   return null;

@@ -135,6 +135,9 @@ const ALWAYS: Record<string, Attack[]> = {
     .map((name) => () => concat(header(), make.subvol(name), make.end())),
   "clones and snapshots from elsewhere": [
     () => stream(f, make.clone("f", 0, 10, "secret", 0, OTHER_UUID)),
+    // The source is there, in the stream's own tree: the UUID alone is wrong.
+    () =>
+      stream(f, make.write("f", 0, "data"), g, make.clone("g", 0, 4, "f", 0, OTHER_UUID)),
     () => concat(header(), make.snapshot(), make.end()),
     () => concat(header(), make.snapshot(UUID), make.end()),
   ],
@@ -142,6 +145,12 @@ const ALWAYS: Record<string, Attack[]> = {
     () => stream(f, make.write("f", 0, "data"), g, make.clone("g", 0, 0, "f", 0)),
     () => stream(f, make.write("f", 0, pages), g, make.clone("g", 0, 0, "f", 4096)),
   ],
+  "a name that is taken, renamed over": [
+    // A folder in between: what was just made would be made under its new name.
+    () => stream(f, g, make.mkdir("d"), make.rename("f", "g")),
+    (c) => stream(f, make.symlink("l", c.beside), make.mkdir("d"), make.rename("l", "f")),
+  ],
+  "files without their data": [() => stream(f, make.updateExtent("f"))],
   "a device that exists, written": [
     (c) =>
       stream(make.mknod("n", 0o060666, Number(c.device)), make.write("n", 0, "owned")),

@@ -7,7 +7,15 @@ import { digestBytes, signDigests } from "../../lib/plugin/minisign/sign.ts";
 import { formatClaim } from "../../lib/plugin/package_signature.ts";
 import { TrustStore } from "../../lib/plugin/trust_store.ts";
 import { storedVersions } from "../../lib/plugin/version_store.ts";
-import { endless, generateSecretKey, serve, type TestServer } from "./kit.ts";
+import {
+  endless,
+  generateSecretKey,
+  IMPATIENT,
+  publicOf,
+  publish,
+  serve,
+  type TestServer,
+} from "./kit.ts";
 import {
   filesOf,
   makeRepository,
@@ -52,6 +60,9 @@ async function refused({ host }: Setting, what: string, code: string): Promise<v
   const names = [...Deno.readDirSync(layout.root)].map((entry) => entry.name).sort();
   assertEquals(names, ["@plugin-snapshots", "meta"]);
   assertEquals([...Deno.readDirSync(layout.pluginSnapshots)], []);
+  // At most a part, to go on from: nothing that was refused.
+  const fetched = [...Deno.readDirSync(`${layout.meta}/downloads`)];
+  assertEquals(fetched.filter((entry) => !entry.name.endsWith(".part")), []);
 }
 
 function serveInstead({ server }: Setting, path: string, other: string): void {
@@ -148,6 +159,45 @@ Deno.test("key compromise: a package signed by a revoked key, though in the inde
     const trust = new TrustStore(s.host.place.layout);
     trust.revoke(s.repository.key.id, "stolen");
     await refused(s, "lxc", "revoked_key");
+  });
+});
+
+Deno.test("a repository shuts out its own keys, and nobody else's", async () => {
+  await setting(async (s) => {
+    const { Repositories } = await import("../../lib/plugin/repositories.ts");
+    const { updateRepository } = await import("../../lib/plugin/repository_update.ts");
+    const { index, signedIndex } = await import("./kit.ts");
+    const { layout } = s.host.place, { key } = s.repository;
+    const trust = new TrustStore(layout), other = generateSecretKey();
+    trust.trust(publicOf(key));
+    await using server = serve();
+    publish(server, signedIndex(index({ revoked_keys: [key.id] }), [other]));
+    const options = { allowHttp: true, trust };
+    new Repositories(layout).add("evil", server.url, [publicOf(other)], options);
+    const update = { allowHttp: true, patience: IMPATIENT };
+    const { revoked } = await updateRepository(
+      new Repositories(layout),
+      new TrustStore(layout),
+      "evil",
+      update,
+    );
+    assertEquals(revoked, []);
+    assertEquals(new TrustStore(layout).find(key.id)?.id, key.id);
+    await s.host.install(["net"]);
+    // What hub says of a key holds for its packages, though the user trusts it still.
+    const { index: own } = await reindex(s.repository);
+    const author = generateSecretKey(), file = "lxc/lxc-v2.0.0.btrfs.zst";
+    new TrustStore(layout).trust(publicOf(author));
+    const digests = digestBytes(s.server.files.get(file)!);
+    const claim = { name: "lxc", version: "2.0.0", from: null, timestamp: 1 };
+    const comment = formatClaim({ ...claim, sha256: digests.sha256 }, "f");
+    const text = formatSignature(signDigests(digests, author, comment));
+    s.server.files.set(`${file}.minisig`, new TextEncoder().encode(text));
+    publish(s.server, signedIndex({ ...own, revoked_keys: [author.id] }, [key]));
+    await s.host.update();
+    const error = await assertRejects(() => s.host.install(["lxc"]), OpError);
+    assertEquals(error.code, "revoked_key");
+    assertEquals(new TrustStore(layout).find(author.id)?.id, author.id);
   });
 });
 

@@ -166,6 +166,23 @@ Deno.test("every flipped bit of a signature file's payload is noticed", async ()
     }
   }
   assertEquals(accepts(lines.with(2, "trusted comment: name:b").join("\n")), false);
+  const text = lines.join("\n"), spaced = lines[1]!.replace(/^..../, "$& ");
+  for (
+    const [changed, why] of [
+      [`${text}more\n`, /not four lines/],
+      [lines.with(2, "trusted comment: a\u001b[2J").join("\n"), /control characters/],
+      [lines.with(0, "trusted comment: x").join("\n"), /line 1/],
+      [lines.with(2, "untrusted comment: x").join("\n"), /line 3/],
+      [lines.with(1, spaced).join("\n"), /not base64/],
+    ] as const
+  ) assertThrows(() => parseSignature(changed), InputError, why);
+  const line = Uint8Array.fromBase64(publicKeyLine(key));
+  line[1] = 0x44; // "ED", which only a signature is
+  assertThrows(
+    () => parsePublicKey(line.toBase64()),
+    InputError,
+    /Not a minisign public/,
+  );
 });
 
 Deno.test("a legacy signature and other files are refused with a reason", async () => {
@@ -208,4 +225,21 @@ Deno.test("a package signed by plain minisign wants its name in the comment", as
   const comment = `timestamp:5\tname:lxc\tversion:1.2.0\tdigest:sha256:${sha256}`;
   await sh("minisign", "-Sm", file, "-s", at("k.key"), "-t", comment);
   assertEquals(check(), { ...wanted, sha256, timestamp: 5 });
+  // A difference from another version than it is taken for, or in place of the whole.
+  const signature = parseSignature(await Deno.readTextFile(`${file}.minisig`));
+  const digests = digestFile(file);
+  for (const [said, taken] of [[null, "1.0.0"], ["1.0.0", null], ["1.0.0", "1.1.0"]]) {
+    const trustedComment = comment + (said ? `\tfrom:${said}` : "");
+    assertThrows(
+      () =>
+        requireClaim(
+          { ...signature, trustedComment },
+          digests,
+          { ...wanted, from: taken ?? null },
+          "f",
+        ),
+      DifferenceError,
+      /it was signed as lxc@1.2.0/,
+    );
+  }
 });

@@ -1,6 +1,7 @@
 import {
   assertEquals,
   assertIncludes,
+  assertRejects,
   assertThrows,
   assertTrue,
 } from "../support/assert.ts";
@@ -8,7 +9,7 @@ import { cliCommand } from "../support/cli.ts";
 import { btrfsScratch, canMountBtrfs, sh } from "../support/scratch.ts";
 import { hasSshd, testSshd } from "../support/sshd.ts";
 import { testRoot } from "../support/root.ts";
-import { InputError } from "../../lib/base/errors.ts";
+import { InputError, OpError } from "../../lib/base/errors.ts";
 import { listFound } from "../../lib/snapshot/found.ts";
 import { parsePolicy } from "../../lib/snapshot/policy.ts";
 import { isLeftover } from "../../lib/snapshot/replica.ts";
@@ -151,6 +152,29 @@ Deno.test("ssh addresses: what they are, and nothing that ssh takes for an optio
       "ssh://u;x@host/b",
     ]
   ) assertThrows(() => parseSshUrl(bad), InputError);
+});
+
+Deno.test("a host that answers something else is told, whatever it says", async () => {
+  const saying = (answer: string) => ({
+    remote: "op-dbus" as const,
+    program: ["sh", "-c", `printf %s ${shellQuote(answer)}`],
+  });
+  const anything = ["", "x", "null", "[]", "{}", "7", '"snapshots"'];
+  const inside = ["null", "{}", "[]", "[null]", "[{}]", '[{"name":1,"uuid":2}]'];
+  for (const answer of [...anything, ...inside.map((it) => `{"snapshots":${it}}`)]) {
+    const replica = await sshReplica("ssh://host/srv", saying(answer));
+    const nothing = async function* () {};
+    const runs = {
+      list: () => replica.list(),
+      digest: () => replica.digest("one"),
+      receive: () => replica.receive(nothing(), { name: "one", uuid: "u" }),
+    };
+    for (const [verb, run] of Object.entries(runs)) {
+      if (verb === "list" && answer === '{"snapshots":[]}') continue;
+      const error = await assertRejects(run, OpError);
+      assertEquals(error.code, "remote_failed", `${verb} ${answer}: ${error.message}`);
+    }
+  }
 });
 
 Deno.test("every argument comes out of a POSIX shell as it went in", async () => {

@@ -60,3 +60,23 @@ Deno.test("files changed after they were read back have their last content", asy
   const { mtime } = await Deno.stat(`${got.path}/d`);
   assertEquals(mtime?.getTime(), 1_234_000);
 });
+
+Deno.test("a file that has the inode number of one that is gone has its own content", async () => {
+  await using there = await tempFolder();
+  const path = `${there.path}/stream`, long = piece(3);
+  const again = Array.from({ length: 100 }, (_, n) => [
+    make.mkfile("gone"),
+    make.write("gone", 0, long),
+    make.write("gone", PIECE_BYTES, long), // enough to be read back at once
+    make.truncate("gone", 8),
+    make.unlink("gone"),
+    make.mkfile(`here${n}`),
+    make.write(`here${n}`, 0, "8 bytes."),
+  ]);
+  await Deno.writeFile(path, stream(...files(0).flat(), ...again.flat()));
+  await Deno.mkdir(`${there.path}/in`);
+  const options = { folder: `${there.path}/in`, plain: true };
+  const got = await receiveStream(fileSource(path), options);
+  assertEquals(digestOfFolder(got.path), got.digest!);
+  assertEquals(await Deno.readTextFile(`${got.path}/here99`), "8 bytes.");
+});

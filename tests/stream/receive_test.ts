@@ -1,12 +1,12 @@
 import { isReadOnly, openFolder, subvolumeInfoAt } from "../../ffi/btrfs.ts";
 import { listFolder } from "../../ffi/directory.ts";
-import { close, pipe, withFd, writeAll } from "../../ffi/files.ts";
+import { close, effectiveUid, pipe, withFd, writeAll } from "../../ffi/files.ts";
 import { DifferenceError, InputError, OpError } from "../../lib/base/errors.ts";
 import { digestOfFolder } from "../../lib/stream/disk_tree.ts";
 import { StreamError } from "../../lib/stream/error.ts";
 import { VerifiedSnapshots } from "../../lib/stream/parents.ts";
 import { PLUGIN_LIMITS } from "../../lib/stream/limits.ts";
-import { PLUGIN_POLICY } from "../../lib/stream/policy.ts";
+import { HOST_POLICY, PLUGIN_POLICY } from "../../lib/stream/policy.ts";
 import { receiveStream } from "../../lib/stream/receive.ts";
 import { parseSource } from "../../lib/stream/run.ts";
 import { sendChunks, sendToFd } from "../../lib/stream/send.ts";
@@ -118,12 +118,54 @@ for (const kind of ["file", "pipe"] as const) {
 
 Deno.test("names that would hide or escape are refused", async () => {
   await using there = await tempFolder();
-  for (const name of ["", ".", "..", "a/b", ".op-dbus-receive-1", "x".repeat(256)]) {
+  const hidden = ["", ".", "..", "a/b", ".op-dbus-receive-1", "x".repeat(256)];
+  const painted = ["a\nb", "\x1b[2Jx", "\u202egnp.exe", "\u2028"];
+  for (const name of [...hidden, ...painted]) {
+    const options = { folder: there.path, plain: true };
     await assertRejects(
-      () => receiveStream(bytesSource(SIMPLE), { folder: there.path, name, plain: true }),
+      () => receiveStream(bytesSource(SIMPLE), { ...options, name }),
       InputError,
       /Cannot name/,
     );
+  }
+  for (const name of [".hidden", ...painted]) { // the stream's own, which is the sender's
+    const own = concat(header(), make.subvol(name), make.end());
+    await assertRejects(
+      () => receiveStream(bytesSource(own), { folder: there.path, policy: HOST_POLICY }),
+      InputError,
+      /Cannot name/,
+    );
+  }
+  assertEquals(names(there.path), []);
+});
+
+Deno.test("a name that is taken while it is received is left alone", async () => {
+  await using there = await tempFolder();
+  const run = receiveStream(bytesSource(SIMPLE), {
+    folder: there.path,
+    name: "mine",
+    plain: true,
+    progress: (_, pass) => {
+      if (pass === "receive") Deno.mkdirSync(`${there.path}/mine`);
+    },
+  });
+  const error = await assertRejects(() => run, OpError);
+  assertEquals(error.code, "exists");
+  assertEquals(names(there.path), ["mine"]);
+  assertEquals([...Deno.readDirSync(`${there.path}/mine`)], []);
+});
+
+Deno.test("a plugin's files are nobody's but the receiver's", async () => {
+  await using there = await tempFolder();
+  const own = effectiveUid(), mine = make.chown("d", 1000, 1000);
+  const bytes = stream(make.mkdir("d"), mine, make.mkfile("f"), make.chown("f", 7, 7));
+  const { path } = await receiveStream(bytesSource(bytes), {
+    folder: there.path,
+    plain: true,
+  });
+  for (const name of ["", "d", "f"]) {
+    const { uid, gid } = Deno.statSync(`${path}/${name}`);
+    assertEquals([uid, gid === 0 || own !== 0], [own, true], name);
   }
 });
 
@@ -152,12 +194,16 @@ Deno.test("what a killed receive left is removed, what runs is left alone", asyn
   await Deno.writeTextFile(`${there.path}/.op-dbus-receive-1-dead/deep/f`, "x");
   await Deno.symlink("/etc", `${there.path}/.op-dbus-receive-1-dead/link`);
   await Deno.mkdir(`${there.path}/other`);
+  // Of that name, but nothing that a receive makes: in nobody's way.
+  await Deno.writeTextFile(`${there.path}/.op-dbus-receive-file`, "x");
+  await Deno.symlink("/etc", `${there.path}/.op-dbus-receive-link`);
   withFd(openFolder(there.path), (fd) => {
     using _running = Staging.create(fd, "plain", null);
     assertEquals(cleanReceives(there.path), 1);
-    assertEquals(names(there.path).length, 2);
+    assertEquals(names(there.path).length, 4);
   });
-  assertEquals(names(there.path), ["other"]);
+  const others = [".op-dbus-receive-file", ".op-dbus-receive-link", "other"];
+  assertEquals(names(there.path), others);
   assertIncludes(await Deno.readTextFile("/etc/passwd"), "root");
 });
 
