@@ -144,7 +144,13 @@ async function request(url: URL, options: SourceOptions): Promise<Response> {
   }
 }
 
-function redirected(from: URL, location: string | null, allowHttp: boolean): URL {
+/**
+ * Where a redirect leads.
+ *
+ * @param location as the server gave it
+ * @throws {OpError} `bad_redirect` for one to anything less safe
+ */
+export function redirected(from: URL, location: string | null, allowHttp: boolean): URL {
   const bad = (why: string) =>
     new OpError("bad_redirect", `Cannot fetch ${from.href}: ${why}`, {
       hint: "the server sends elsewhere; use that address if you trust it",

@@ -89,7 +89,7 @@ export class Repositories {
   ): Repository {
     requirePluginName(name);
     const { threshold = 1, allowHttp = false, trust } = options;
-    const { href } = requireUrl(url.endsWith("/") ? url : `${url}/`, allowHttp);
+    const { href } = requireUrl(/^$|\/$/.test(url) ? url : `${url}/`, allowHttp);
     const byId = new Map(keys.map((key) => [key.id, key]));
     for (const id of byId.keys()) trust.requireNotRevoked(id);
     if (byId.size === 0 || threshold < 1 || threshold > byId.size) {

@@ -125,7 +125,9 @@ Deno.test("more, less or other than announced ends in an error and no file", asy
   server.intercept = () => new Response(endless(new Uint8Array(65536)));
   await refused(() => download(url, exact, options), "too_large");
   server.intercept = () => new Response(endless(new Uint8Array(1), 5));
-  await refused(() => download(url, exact, options), "too_slow");
+  // It is never silent for long: only its speed can end it.
+  const patient = { ...options, patience: { ...IMPATIENT, stallMs: 60_000 } };
+  await refused(() => download(url, exact, patient), "too_slow");
   await Deno.remove(`${path}.part`);
   server.intercept = () => new Response(null, { status: 503 });
   await refused(() => download(url, exact, options), "http_error");

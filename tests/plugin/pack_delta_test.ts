@@ -1,7 +1,7 @@
 /** Differences written in plain TypeScript, against the stock btrfs receive and our own. */
 import { assertEquals, assertRejects, assertTrue } from "../support/assert.ts";
 import { btrfsScratch, platformTest, sh, tempFolder } from "../support/scratch.ts";
-import { InputError } from "../../lib/base/errors.ts";
+import { DifferenceError, InputError } from "../../lib/base/errors.ts";
 import { digestOfFolder } from "../../lib/stream/disk_tree.ts";
 import { DeltaVerifier } from "../../lib/plugin/delta_verify.ts";
 import { packPlugin } from "../../lib/plugin/pack.ts";
@@ -131,3 +131,29 @@ for (const kind of ["btrfs", "folder"] as const) {
     assertEquals(verifyPlugin(host.place.layout, "net").ok, true);
   });
 }
+
+Deno.test("a difference by itself, on a base that somebody changed, is refused", async () => {
+  await using scratch = await tempFolder();
+  const { one, two } = versions(scratch.path);
+  const key = generateSecretKey(), output = `${scratch.path}/repo/net`;
+  await makeRepository(`${scratch.path}/repo`, [], key);
+  Deno.mkdirSync(output);
+  const base = await packPlugin(one, { output });
+  const delta = await packPlugin(two, { output, deltaFrom: "1.0.0" });
+  for (const { path } of [base, delta]) signFile(path, key);
+  Deno.mkdirSync(`${scratch.path}/root`);
+  const full = await packPlugin(two, { output });
+  signFile(full.path, key);
+  await reindex({ folder: `${scratch.path}/repo`, key });
+  const host = testHost(`${scratch.path}/root`, `${scratch.path}/repo`, [key]);
+  await host.install([base.path]);
+  const stored = `${host.place.layout.pluginSnapshots}/net@v1.0.0/changed`;
+  Deno.writeTextFileSync(stored, "evil");
+  // Its own signature covers what is different, and not the rest.
+  const error = await assertRejects(() => host.install([delta.path]), DifferenceError);
+  assertEquals(error.code, "tampered");
+  assertEquals(livePlugin(host.place.layout, "net")!.manifest.version, "1.0.0");
+  Deno.writeTextFileSync(stored, "1");
+  await host.install([delta.path]);
+  assertEquals(livePlugin(host.place.layout, "net")!.marker!.tree, delta.tree);
+});

@@ -3,6 +3,7 @@ import { assertEquals, assertRejects, assertThrows } from "../support/assert.ts"
 import { tempFolder } from "../support/scratch.ts";
 import { InputError, OpError } from "../../lib/base/errors.ts";
 import { Layout } from "../../lib/base/layout.ts";
+import { redirected } from "../../lib/plugin/fetch_source.ts";
 import { Repositories } from "../../lib/plugin/repositories.ts";
 import { updateRepository } from "../../lib/plugin/repository_update.ts";
 import { TrustStore } from "../../lib/plugin/trust_store.ts";
@@ -220,11 +221,22 @@ Deno.test("redirects go to no less safe a place; http is only on request", async
     }
     server.intercept = (request) => Response.redirect(request.url);
     await refused(update(), "bad_redirect");
+    const from = (url: string, to: string | null, http: boolean) =>
+      redirected(new URL(url), to, http).href;
+    for (const http of [true, false]) {
+      assertThrows(() => from("https://a/", "http://a/", http), OpError, /less safe/);
+      assertThrows(() => from("https://a/", null, http), OpError, /to nowhere/);
+      assertThrows(() => from("https://a/", "https://[", http), OpError, /redirect to/);
+      assertEquals(from("https://a/b/", "//c/d", http), "https://c/d");
+      assertEquals(from("http://a/", "https://a/", http), "https://a/");
+    }
+    assertEquals(from("http://a/", "http://b/", true), "http://b/");
+    assertThrows(() => from("http://a/", "http://b/", false), OpError, /less safe/);
     const trust = new TrustStore(layout);
     const add = (url: string) =>
       new Repositories(layout).add("x", url, [publicOf(key)], { trust });
     for (
-      const url of ["http://example.org/", "ftp://a/", "https://u:p@a/", "rel", "hub"]
+      const url of ["http://example.org/", "ftp://a/", "https://u:p@a/", "rel", ""]
     ) {
       assertThrows(() => add(url), InputError);
     }
