@@ -11,7 +11,7 @@ import { btrfsScratch, platformTest, sh, tempFolder } from "../support/scratch.t
 import { DifferenceError, InputError } from "../../lib/base/errors.ts";
 import { buildIndex } from "../../lib/plugin/index_build.ts";
 import { verifyPlugin } from "../../lib/plugin/manage.ts";
-import { PackageFile } from "../../lib/plugin/package_file.ts";
+import { PackageFile, requirePackageFile } from "../../lib/plugin/package_file.ts";
 import { verifyFile } from "../../lib/plugin/sign_file.ts";
 import type { ByteSource } from "../../lib/stream/source.ts";
 import { publicOf } from "./kit.ts";
@@ -109,6 +109,15 @@ Deno.test("what is no regular file is refused, and not waited for", async () => 
     const error = assertThrows(() => file.digests(), InputError);
     assertEquals(error.code, "not_a_file");
   }
+  const huge = `${folder.path}/huge`;
+  await Deno.writeFile(huge, new Uint8Array());
+  await Deno.truncate(huge, 2 ** 32 + 1); // one hole
+  assertEquals(
+    assertThrows(() => requirePackageFile(huge), InputError).code,
+    "too_large",
+  );
+  await Deno.truncate(huge, 2 ** 32);
+  requirePackageFile(huge);
 });
 
 Deno.test("a signature that is no regular file is refused, and not waited for", async () => {
