@@ -4,6 +4,7 @@ import { btrfsScratch, platformTest, sh, tempFolder } from "../support/scratch.t
 import { OpError } from "../../lib/base/errors.ts";
 import { livePlugin } from "../../lib/plugin/installed.ts";
 import { storedVersions } from "../../lib/plugin/version_store.ts";
+import type { SecretKey } from "./kit.ts";
 import { readTree } from "./live_kit.ts";
 import { changesText, makeRepository, testHost } from "./repo_kit.ts";
 
@@ -30,6 +31,26 @@ async function failBeforeDeciding(folder: string): Promise<void> {
     "meta",
   ]);
 }
+
+Deno.test("one version is one content: another one under its name is refused", async () => {
+  await using folder = await tempFolder();
+  const repo = (code: string, key?: SecretKey) =>
+    makeRepository(`${folder.path}/${code}`, [{ ...NET1, tree: { code } }], key);
+  const { key, folder: repository } = await repo("first");
+  await repo("other", key);
+  Deno.mkdirSync(`${folder.path}/root`);
+  const host = testHost(`${folder.path}/root`, repository, [key]),
+    { layout } = host.place;
+  await host.install(["net"]);
+  const before = storedVersions(layout);
+  const other = `${folder.path}/other/net/net-v1.0.0.btrfs.zst`; // as rightly signed
+  const error = await assertRejects(() => host.install([other]), OpError);
+  assertEquals(error.code, "version_differs");
+  assertEquals(storedVersions(layout), before);
+  const code = Deno.readTextFileSync(`${layout.pluginSnapshots}/net@v1.0.0/code`);
+  assertEquals([before.length, code], [1, "first"]);
+  assertEquals(readTree(layout.plugin("net")).code, readTree(before[0]!.path).code);
+});
 
 platformTest("a failure between receiving and deciding (btrfs)", async () => {
   await using scratch = await btrfsScratch(256);
