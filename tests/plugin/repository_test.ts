@@ -221,17 +221,17 @@ Deno.test("redirects go to no less safe a place; http is only on request", async
     }
     server.intercept = (request) => Response.redirect(request.url);
     await refused(update(), "bad_redirect");
-    const from = (url: string, to: string | null, http: boolean) =>
+    const leads = (url: string, to: string | null, http: boolean) =>
       redirected(new URL(url), to, http).href;
     for (const http of [true, false]) {
-      assertThrows(() => from("https://a/", "http://a/", http), OpError, /less safe/);
-      assertThrows(() => from("https://a/", null, http), OpError, /to nowhere/);
-      assertThrows(() => from("https://a/", "https://[", http), OpError, /redirect to/);
-      assertEquals(from("https://a/b/", "//c/d", http), "https://c/d");
-      assertEquals(from("http://a/", "https://a/", http), "https://a/");
+      assertThrows(() => leads("https://a/", "http://a/", http), OpError, /less safe/);
+      assertThrows(() => leads("https://a/", null, http), OpError, /to nowhere/);
+      assertThrows(() => leads("https://a/", "https://[", http), OpError, /redirect to/);
+      assertEquals(leads("https://a/b/", "//c/d", http), "https://c/d");
+      assertEquals(leads("http://a/", "https://a/", http), "https://a/");
     }
-    assertEquals(from("http://a/", "http://b/", true), "http://b/");
-    assertThrows(() => from("http://a/", "http://b/", false), OpError, /less safe/);
+    assertEquals(leads("http://a/", "http://b/", true), "http://b/");
+    assertThrows(() => leads("http://a/", "http://b/", false), OpError, /less safe/);
     const trust = new TrustStore(layout);
     const add = (url: string) =>
       new Repositories(layout).add("x", url, [publicOf(key)], { trust });
