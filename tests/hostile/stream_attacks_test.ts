@@ -62,6 +62,15 @@ const ALWAYS: Record<string, Attack[]> = {
   "a symlink upwards, then through it": throughPath("d/l").map(
     (it) => () => stream(f, make.mkdir("d"), make.symlink("d/l", "../../.."), it),
   ),
+  // Nothing leaves the tree here: it is the link alone that must not be followed.
+  "a symlink to a folder inside, then through it": throughPath("l").map(
+    (it) => () =>
+      stream(
+        ...[f, make.mkdir("d"), make.mkdir("d/folder"), make.mkfile("d/beside")],
+        ...[make.mkfile("d/secret"), make.write("d/secret", 0, "0123456789")],
+        ...[make.symlink("l", "d"), it],
+      ),
+  ),
   "a symlink to a file, then written": [
     (c) => stream(make.symlink("l", c.beside), make.write("l", 0, "owned")),
     (c) => stream(make.symlink("l", c.beside), make.truncate("l", 0)),
