@@ -69,6 +69,7 @@ END
 # ready BASE: unpacked there, whole and trustworthy. The parts of app/ were on disk before
 # the folder got its name, and a folder that only its owner can write to keeps them.
 ready() {
+  case $1 in /*) ;; *) return 1 ;; esac # "" too: none, or one of the folder we are in
   dir=$1/$id
   mine "$1" "$dir" "$dir/app" "$dir/@MAIN@" "$dir/$app" || return 1
   # A power cut may leave empty files behind a finished rename.
@@ -123,7 +124,7 @@ at=0
 for place; do
   [ $at -lt $places ] || break
   at=$((at + 1))
-  if [ -n "$place" ] && ready "$place"; then
+  if ready "$place"; then
     shift $places
     run "$@"
   fi
@@ -147,7 +148,7 @@ try() { # try BASE: unpacks below BASE
   safe "$parent" || no "$1" "others can write to $parent or a folder above it, or it is not yours" || return 1
   [ -d "$1" ] || mkdir -m $mode -- "$1" 2>/dev/null || [ -d "$1" ] || no "$1" "cannot create it" || return 1
   mine "$1" || no "$1" "not yours, a link, or others can write to it" || return 1
-  # Left by runs that were killed, and by versions that nobody has started for long.
+  # Left by runs that were killed.
   find "$1" -maxdepth 1 -name '.new.*' -mmin +60 -exec rm -rf {} + 2>/dev/null
   new=$(mktemp -d "$1/.new.XXXXXX" 2>/dev/null) || no "$1" "cannot write there" || return 1
   trap 'rm -rf -- "$new"' 0
@@ -210,8 +211,12 @@ unpack() {
   (cd "$new" && sync "./$app" app/*) 2>/dev/null || sync
   mv -f -- "$new/$app" "$dir/$app" && place_app ||
     no "$dir" "cannot put the files there" || return 1
-  find "$1" -maxdepth 1 -mindepth 1 -type d -name '????????????????' ! -name "$id" -mtime +30 \
-    -exec rm -rf {} + 2>/dev/null
+  # Unpacked long ago by another version that nobody runs now: a service that runs on while
+  # it is updated reads parts of itself late.
+  find "$1" -maxdepth 1 -mindepth 1 -type d -name '????????????????' ! -name "$id" -mtime +30 2>/dev/null |
+    while IFS= read -r old; do
+      ls -l /proc/[0-9]*/exe 2>/dev/null | grep -qF "/${old##*/}/$app" || rm -rf -- "$old" 2>/dev/null
+    done
   return 0
 }
 at=0

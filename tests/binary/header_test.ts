@@ -157,6 +157,46 @@ rootTest(
   },
 );
 
+rootTest(
+  "header: an old version that still runs keeps its files",
+  "debian",
+  async (root) => {
+    await withSmallExecutable(root);
+    const base = `${root.path}/var/cache/op-dbus`;
+    const longAgo = new Date("2020-01-01");
+    const folders = ["0123456789abcdef", "fedcba9876543210"].map((id) => `${base}/${id}`);
+    for (const folder of folders) {
+      await Deno.mkdir(folder, { recursive: true });
+      await Deno.copyFile("/bin/cat", `${folder}/op-dbus`);
+      await Deno.utime(folder, longAgo, longAgo);
+    }
+    const [running = "", unused = ""] = folders;
+    const child = new Deno.Command(`${running}/op-dbus`, {
+      stdin: "piped",
+      stdout: "piped",
+    }).spawn();
+    const writer = child.stdin.getWriter(), reader = child.stdout.getReader();
+    await writer.write(new Uint8Array(1));
+    await reader.read(); // it runs
+    assertEquals((await root.run(["/op-dbus", "x"])).code, 0);
+    assertTrue((await Deno.stat(`${running}/op-dbus`)).isFile);
+    assertEquals(await Deno.stat(unused).catch(() => null), null);
+    await writer.close();
+    await reader.cancel();
+    await child.status;
+  },
+);
+
+rootTest("header: the first run, too, has the caller's umask", "debian", async (root) => {
+  const runtime = '#!/bin/sh\n[ "$1" != --version ] || exit 0\numask\n';
+  await withSmallExecutable(root, runtime);
+  for (const run of ["first", "second"]) {
+    const script = "umask 013 && exec /op-dbus x";
+    const { stdout } = await root.run(["/bin/sh", "-c", script]);
+    assertEquals(stdout, "0013\n", run);
+  }
+});
+
 function leftovers(root: BareRoot, folder: string): string[] {
   return [...Deno.readDirSync(root.path + folder)].map(({ name }) => name)
     .filter((name) => name.startsWith(".new."));
