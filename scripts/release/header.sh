@@ -182,8 +182,10 @@ place_app() { # puts app/ in its place, unless another run has done so
   fi
   # Where another run is faster after all, mv puts ours inside its app/, or fails where a
   # third has done that: what counts is that a whole one is there.
+  # shellcheck disable=SC2015 # the check is for a failed removal, too
   mv -f -- "$new/app" "$dir/app" 2>/dev/null && rm -rf -- "$dir/app/app" || check "$dir"
 }
+# shellcheck disable=SC2086 # $runtime and $pack are two numbers each
 unpack() {
   extract $runtime "$new/$app" &
   mkdir "$new/app" && extract $pack "$new/pack"
@@ -215,6 +217,7 @@ unpack() {
   # it is updated reads parts of itself late.
   find "$1" -maxdepth 1 -mindepth 1 -type d -name '????????????????' ! -name "$id" -mtime +30 2>/dev/null |
     while IFS= read -r old; do
+      # shellcheck disable=SC2010 # it is the links' targets that are looked through
       ls -l /proc/[0-9]*/exe 2>/dev/null | grep -qF "/${old##*/}/$app" || rm -rf -- "$old" 2>/dev/null
     done
   return 0

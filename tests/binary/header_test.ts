@@ -1,6 +1,7 @@
 /** What the self-extracting header does on a good day, in roots with nothing but libc. */
 import { assertEquals, assertIncludes, assertTrue } from "../support/assert.ts";
 import { type BareRoot, rootTest } from "./bare_root.ts";
+import { tempFolder } from "../support/scratch.ts";
 import { unpackedIn, withSmallExecutable } from "./executable.ts";
 
 /** A user that has no entry in /etc/passwd. */
@@ -71,6 +72,19 @@ rootTest(
     );
   },
 );
+
+Deno.test("header: shellcheck finds nothing in it", async () => {
+  await using scratch = await tempFolder();
+  await withSmallExecutable(scratch);
+  const file = await Deno.readFile(`${scratch.path}/op-dbus`);
+  const text = new TextDecoder("latin1").decode(file);
+  const header = text.slice(0, text.indexOf("\n}\n", text.indexOf('die "no place')) + 3);
+  await Deno.writeTextFile(`${scratch.path}/header.sh`, header);
+  const { stdout } = await new Deno.Command("shellcheck", {
+    args: ["-s", "sh", `${scratch.path}/header.sh`],
+  }).output();
+  assertEquals(new TextDecoder().decode(stdout), "");
+});
 
 rootTest("header: cron's environment", "debian", async (root) => {
   await withSmallExecutable(root);
