@@ -1,7 +1,7 @@
 /** What the self-extracting header does on a good day, in roots with nothing but libc. */
 import { assertEquals, assertIncludes, assertTrue } from "../support/assert.ts";
 import { type BareRoot, rootTest } from "./bare_root.ts";
-import { tempFolder } from "../support/scratch.ts";
+import { sh, tempFolder } from "../support/scratch.ts";
 import { unpackedIn, withSmallExecutable } from "./executable.ts";
 
 /** A user that has no entry in /etc/passwd. */
@@ -210,6 +210,70 @@ rootTest("header: the first run, too, has the caller's umask", "debian", async (
     assertEquals(stdout, "0013\n", run);
   }
 });
+
+rootTest(
+  "header: root's is for all to read, a user's for nobody else",
+  "debian",
+  async (root) => {
+    await withSmallExecutable(root);
+    const modes = (base: string) => {
+      const folder = unpackedIn(root, base);
+      const parts = ["", "/op-dbus", "/app", "/app/main.js", "/app/asset"];
+      return [root.path + base, ...parts.map((part) => folder + part)]
+        .map((path) => (Deno.lstatSync(path).mode! & 0o777).toString(8));
+    };
+    assertEquals((await root.run(["/op-dbus", "x"], { uid: NOBODY })).code, 0);
+    assertEquals(
+      modes(`/tmp/op-dbus-${NOBODY}`),
+      ["700", "700", "700", "700", "600", "600"],
+    );
+    assertEquals((await root.run(["/op-dbus", "x"])).code, 0);
+    assertEquals(modes("/var/cache/op-dbus"), ["755", "755", "755", "755", "644", "644"]);
+  },
+);
+
+rootTest("header: without HOME, that of /etc/passwd", "debian", async (root) => {
+  await withSmallExecutable(root);
+  await Deno.writeTextFile(
+    `${root.path}/etc/passwd`,
+    `ada:x:${NOBODY}:${NOBODY}:Ada:/home/ada:/bin/sh\n`,
+  );
+  await Deno.mkdir(`${root.path}/home/ada`, { recursive: true });
+  await Deno.chown(`${root.path}/home/ada`, NOBODY, NOBODY);
+  assertEquals((await root.run(["/op-dbus", "x"], { uid: NOBODY })).code, 0);
+  unpackedIn(root, "/home/ada/.cache/op-dbus");
+});
+
+rootTest(
+  "header: stopped while it unpacks, it leaves nothing",
+  "debian",
+  async (root) => {
+    const started = `${root.path}/started`, gate = `${root.path}/gate`;
+    await sh("mkfifo", "-m", "666", started, gate);
+    await withSmallExecutable(
+      root,
+      `#!/bin/sh\n[ "$1" = --version ] || exit 0\n` +
+        `echo yes >'${started}'\nread -r _ <'${gate}'\n`,
+    );
+    const base = `${root.path}/tmp/base`;
+    // Outside of the root, whose programs' numbers are not known; each exec keeps this one.
+    const child = new Deno.Command("setpriv", {
+      args: [
+        ...[`--reuid=${NOBODY}`, `--regid=${NOBODY}`, "--clear-groups"],
+        ...[`${root.path}/op-dbus`, "x"],
+      ],
+      clearEnv: true,
+      env: { OPDBUS_RUNTIME_DIR: base, PATH: "/usr/bin:/bin" },
+      stdin: "null",
+    }).spawn();
+    await Deno.readTextFile(started);
+    assertEquals(leftovers(root, "/tmp/base").length, 1);
+    child.kill("SIGTERM");
+    await Deno.writeTextFile(gate, "go\n", { create: false });
+    assertEquals((await child.status).code, 143);
+    assertEquals([...Deno.readDirSync(base)], []);
+  },
+);
 
 function leftovers(root: BareRoot, folder: string): string[] {
   return [...Deno.readDirSync(root.path + folder)].map(({ name }) => name)
