@@ -208,7 +208,8 @@ unpack() {
   dir=$1/$id
   [ -d "$dir" ] || mkdir -m $mode -- "$dir" 2>/dev/null || [ -d "$dir" ] || no "$dir" "cannot create it" || return 1
   mine "$dir" || no "$dir" "not yours, a link, or others can write to it" || return 1
-  [ -d "$dir/cache" ] || mkdir -m $mode -- "$dir/cache" 2>/dev/null
+  # npm/ too: the runtime makes it by the umask of whoever runs first, and uses it for nothing.
+  [ -d "$dir/cache" ] || mkdir -m $mode -- "$dir/cache" "$dir/cache/npm" 2>/dev/null
   # The bytes first, then the names: ready() trusts names and sizes.
   (cd "$new" && sync "./$app" app/*) 2>/dev/null || sync
   mv -f -- "$new/$app" "$dir/$app" && place_app ||
