@@ -33,6 +33,11 @@ const ENVIRONMENT = [
   ["OPDBUS_KEY_PASSWORD", "password of a secret key, for `sign`, `key` and `repo index`"],
   ["OPDBUS_RUNTIME_DIR", "where the self-extracting form unpacks; not read as root"],
   ["OPDBUS_RUNTIME_VERIFY", "1: it checks the unpacked files again at each start"],
+  [
+    "DENO_CERT",
+    "PEM file of certificates to trust for TLS too; also NODE_EXTRA_CA_CERTS",
+  ],
+  ["DENO_TLS_CA_STORE", "whom to trust for TLS: mozilla, or system for this host's list"],
   ["HF_TOKEN", "token for the hub, for `model pull`"],
   ["NO_COLOR", "no colours, as `--no-color`"],
   ["SOURCE_DATE_EPOCH", "time of signatures and lists, in seconds since 1970"],

@@ -89,7 +89,7 @@ run() {
   while read -r _ name; do
     name=${name%%=*}
     case $name in
-      *[!A-Za-z0-9_]* | DENO_CERT | DENO_TLS_CA_STORE) ;;
+      *[!A-Za-z0-9_]* | DENO_CERT | DENO_TLS_CA_STORE | NODE_EXTRA_CA_CERTS) ;;
       DENO_* | NODE_* | OTEL_* | COMPLETE) unset "$name" ;;
     esac
   done <<END

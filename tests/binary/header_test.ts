@@ -127,12 +127,14 @@ rootTest(
       OTEL_DENO: "true",
       COMPLETE: "bash",
       DENO_CERT: "/etc/company.pem",
+      DENO_TLS_CA_STORE: "system",
+      NODE_EXTRA_CA_CERTS: "/etc/company.pem",
       KEPT: "yes",
     };
     const { stdout } = await root.run(["/op-dbus", "x"], { env });
     const seen = new Set(stdout.split("\n"));
     for (const [name, value] of Object.entries(env)) {
-      const kept = ["KEPT", "DENO_CERT"].includes(name);
+      const kept = /^KEPT$|CERT|CA_STORE/.test(name);
       assertEquals(seen.has(`${name}=${value}`), kept, name);
     }
   },
