@@ -31,7 +31,8 @@ uid=$(id -u) || die "cannot find out the user: id(1) is missing"
 # nobody else can write to. Reads ls(1), whose columns POSIX fixes, so busybox does too.
 # Leaves the sizes in $sizes, in the byte order of the paths, as ls sorts them.
 mine() {
-  listing=$(ls -ldn -- "$@" 2>/dev/null) || return 1
+  # In bytes, whatever BLOCK_SIZE its caller likes.
+  listing=$(LS_BLOCK_SIZE=1 ls -ldn -- "$@" 2>/dev/null) || return 1
   count=0 sizes=
   while read -r bits _ owner _ bytes _; do
     case $bits in l* | ?????w* | ????????w*) return 1 ;; esac
@@ -165,12 +166,12 @@ extract() {
   { tail -c "+$1" -- "$self" | head -c "$2" | gzip -dc >"$3"; } 2>/dev/null
 }
 divide() { # cuts the pack into its parts
-  at=1
+  from=1
   printf '%s\n' "$parts" | {
     read -r _ # the runtime is no part of the pack
     while read -r file bytes _; do
-      tail -c "+$at" "$new/pack" 2>/dev/null | head -c "$bytes" >"$new/$file" || exit 1
-      at=$((at + bytes))
+      tail -c "+$from" "$new/pack" 2>/dev/null | head -c "$bytes" >"$new/$file" || exit 1
+      from=$((from + bytes))
     done
   } 2>/dev/null
   rm -f "$new/pack"

@@ -199,6 +199,24 @@ rootTest(
   },
 );
 
+rootTest("header: an argument is no place to unpack to", "debian", async (root) => {
+  await withSmallExecutable(root);
+  const data = `${root.path}/srv/data`, longAgo = new Date("2020-01-01");
+  for (const name of ["home", "srv/data/sixteen-letters-"]) {
+    await Deno.mkdir(`${root.path}/${name}`, { recursive: true });
+  }
+  await Deno.utime(`${data}/sixteen-letters-`, longAgo, longAgo);
+  await Deno.chown(data, USER, USER);
+  await Deno.chown(`${data}/sixteen-letters-`, USER, USER);
+  // Whatever is unpacked cannot be started, and no other place is left.
+  const prepare = "for d in home tmp var/tmp; do " +
+    'mount -t tmpfs -o mode=1777,noexec none "$R/$d"; done';
+  const options = { uid: USER, env: { HOME: "/home" }, prepare };
+  const { code } = await root.run(["/op-dbus", "--root", "/srv/data"], options);
+  assertEquals(code, NOT_STARTED);
+  assertEquals([...Deno.readDirSync(data)].map(({ name }) => name), ["sixteen-letters-"]);
+});
+
 rootTest("header: a cut file never exits 0 and never runs", "debian", async (root) => {
   await withSmallExecutable(root);
   const whole = await Deno.readFile(`${root.path}/op-dbus`);

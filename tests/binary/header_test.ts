@@ -140,6 +140,29 @@ rootTest(
   },
 );
 
+rootTest(
+  "header: how the caller wants ls(1) and the like to speak",
+  "debian",
+  async (root) => {
+    await withSmallExecutable(root);
+    const env = {
+      BLOCK_SIZE: "human-readable",
+      LS_BLOCK_SIZE: "1M",
+      QUOTING_STYLE: "shell-always",
+      TIME_STYLE: "+%s\n%s",
+      POSIXLY_CORRECT: "1",
+      _POSIX2_VERSION: "199209",
+      GREP_OPTIONS: "-v",
+    };
+    for (const run of ["first", "second"]) {
+      const { code, stdout, stderr } = await root.run(["/op-dbus", "x"], { env });
+      assertEquals([code, stderr], [0, ""], run);
+      const seen = stdout.split("\n");
+      assertTrue(seen.includes("LS_BLOCK_SIZE=1M"), run);
+    }
+  },
+);
+
 rootTest("header: several first runs at once all succeed", "debian", async (root) => {
   await withSmallExecutable(root);
   const runs = await Promise.all(
