@@ -150,7 +150,7 @@ try() { # try BASE: unpacks below BASE
   [ -d "$1" ] || mkdir -m $mode -- "$1" 2>/dev/null || [ -d "$1" ] || no "$1" "cannot create it" || return 1
   mine "$1" || no "$1" "not yours, a link, or others can write to it" || return 1
   # Left by runs that were killed.
-  find "$1" -maxdepth 1 -name '.new.*' -mmin +60 -exec rm -rf {} + 2>/dev/null
+  find "$1" -maxdepth 1 -name '.new.??????' -mmin +60 -exec rm -rf {} + 2>/dev/null
   new=$(mktemp -d "$1/.new.XXXXXX" 2>/dev/null) || no "$1" "cannot write there" || return 1
   trap 'rm -rf -- "$new"' 0
   trap 'exit 130' 2
@@ -216,9 +216,11 @@ unpack() {
   mv -f -- "$new/$app" "$dir/$app" && place_app ||
     no "$dir" "cannot put the files there" || return 1
   # Unpacked long ago by another version that nobody runs now: a service that runs on while
-  # it is updated reads parts of itself late.
+  # it is updated reads parts of itself late. OPDBUS_RUNTIME_DIR may hold other folders too.
   find "$1" -maxdepth 1 -mindepth 1 -type d -name '????????????????' ! -name "$id" -mtime +30 2>/dev/null |
     while IFS= read -r old; do
+      case ${old##*/} in *[!0-9a-f]*) continue ;; esac
+      [ -f "$old/$app" ] || continue
       # shellcheck disable=SC2010 # it is the links' targets that are looked through
       ls -l /proc/[0-9]*/exe 2>/dev/null | grep -qF "/${old##*/}/$app" || rm -rf -- "$old" 2>/dev/null
     done

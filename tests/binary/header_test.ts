@@ -178,21 +178,19 @@ rootTest(
   async (root) => {
     await withSmallExecutable(root);
     const base = `${root.path}/var/cache/op-dbus`;
-    const old = ["0123456789abcdef", ".new.killed", "not-ours"];
+    const others = ["sixteen-letters-", "fedcba9876543210", ".new.is-mine"];
+    const old = ["0123456789abcdef", ".new.killed", ...others];
     const longAgo = new Date("2020-01-01");
-    for (const name of [...old, ".new.running"]) {
-      await Deno.mkdir(`${base}/${name}`, {
-        recursive: true,
-      });
+    for (const name of [...old, ".new.runnin"]) {
+      await Deno.mkdir(`${base}/${name}`, { recursive: true });
     }
+    await Deno.writeTextFile(`${base}/0123456789abcdef/op-dbus`, "");
     for (const name of old) await Deno.utime(`${base}/${name}`, longAgo, longAgo);
     assertEquals((await root.run(["/op-dbus", "x"])).code, 0);
     const names = [...Deno.readDirSync(base)].map(({ name }) => name).sort();
-    assertEquals(names.filter((name) => !/^[0-9a-f]{16}$/.test(name)), [
-      ".new.running",
-      "not-ours",
-    ]);
-    assertTrue(!names.includes("0123456789abcdef"));
+    const made = unpackedOf(names, [...old, ".new.runnin"]);
+    assertEquals(made.length, 1);
+    assertEquals(names, [".new.runnin", ...others, ...made].sort());
   },
 );
 
@@ -299,6 +297,11 @@ rootTest(
     assertEquals([...Deno.readDirSync(base)], []);
   },
 );
+
+/** Names that were not there before. */
+function unpackedOf(names: string[], before: string[]): string[] {
+  return names.filter((name) => !before.includes(name));
+}
 
 function leftovers(root: BareRoot, folder: string): string[] {
   return [...Deno.readDirSync(root.path + folder)].map(({ name }) => name)
