@@ -44,9 +44,10 @@ const ENTER = [10, 13], BACKSPACE = [8, 127], INTERRUPT = 3, END = 4;
 
 async function ask(context: Context, question: string): Promise<string> {
   const write = (text: string) => Deno.stderr.writeSync(new TextEncoder().encode(text));
-  write(`${question}: `);
+  // Raw before it asks: a Ctrl-C in between would be a signal, of which no read hears.
   Deno.stdin.setRaw(true);
   try {
+    write(`${question}: `);
     const bytes: number[] = [];
     const piece = new Uint8Array(64);
     for (;;) {
