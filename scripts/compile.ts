@@ -106,15 +106,24 @@ async function main(args: string[]): Promise<void> {
   }
 }
 
-/** Renames into dist/, so that an op-dbus that runs from there is not overwritten. */
+/**
+ * Renames into dist/, so that an op-dbus that runs from there is not overwritten; from a
+ * folder of this run's own, so that one that was killed does not stand in the way.
+ */
 async function place(made: string, { dist, arch }: Options): Promise<void> {
-  const published = `${dist}/${publishedName(arch)}`;
-  await Deno.copyFile(made, `${published}.new`);
-  await Deno.chmod(`${published}.new`, 0o755);
-  await Deno.rename(`${published}.new`, published);
-  if (arch !== Deno.build.arch) return;
-  await Deno.link(published, `${dist}/op-dbus.new`);
-  await Deno.rename(`${dist}/op-dbus.new`, `${dist}/op-dbus`);
+  const work = await Deno.makeTempDir({ dir: dist, prefix: ".place-" });
+  const file = `${work}/op-dbus`, second = `${work}/second`;
+  try {
+    await Deno.copyFile(made, file);
+    await Deno.chmod(file, 0o755);
+    if (arch === Deno.build.arch) {
+      await Deno.link(file, second);
+      await Deno.rename(second, `${dist}/op-dbus`);
+    }
+    await Deno.rename(file, `${dist}/${publishedName(arch)}`);
+  } finally {
+    await Deno.remove(work, { recursive: true });
+  }
 }
 
 /** @returns the route taken, in words */

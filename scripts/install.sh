@@ -61,7 +61,8 @@ $prefix/share/fish/vendor_completions.d/op-dbus.fish"
 if [ "$uninstall" = yes ]; then
   runtime=${XDG_CACHE_HOME:-${HOME:-/nonexistent}/.cache}/op-dbus
   [ "$(id -u)" -ne 0 ] || runtime=/var/cache/op-dbus
-  for path in "$bin" "$bin.previous" $completions "$runtime"; do
+  # A line is a path: split at its spaces it would name folders of somebody else.
+  printf '%s\n' "$bin" "$bin.previous" "$completions" "$runtime" | while IFS= read -r path; do
     [ -e "$path" ] || continue
     say "Removing $path"
     [ "$dry" = yes ] || rm -rf -- "$path"
@@ -158,6 +159,13 @@ verified() {
 fetch SHA256SUMS $MAX_TEXT_BYTES
 fetch SHA256SUMS.minisig $MAX_TEXT_BYTES
 verified || die "wrong signature on $url/SHA256SUMS: nothing was installed"
+# What the signature says it is of: the key may have signed other things too.
+comment=$(sed -n '3s/^trusted comment: //p' "$work/SHA256SUMS.minisig")
+tab=$(printf '\t')
+case $tab$comment in
+  *"${tab}file:SHA256SUMS${tab}version:"[0-9]*) signed=${comment##*version:} ;;
+  *) die "what is signed at $url is no release of op-dbus" ;;
+esac
 sum=$(sed -n "s/^\([0-9a-f]\{64\}\)  $name\$/\1/p" "$work/SHA256SUMS")
 [ ${#sum} -eq 64 ] || die "the release at $url has no $name"
 say "Downloading $url/$name"
@@ -166,13 +174,17 @@ printf '%s  %s\n' "$sum" "$work/$name" | sha256sum -c - >/dev/null 2>&1 ||
   die "wrong SHA-256 of $url/$name: nothing was installed"
 chmod 755 "$work/$name"
 version=$("$work/$name" version) || die "the new op-dbus does not start: nothing was installed"
+case $version in
+  "op-dbus $signed" | "op-dbus $signed "*) ;;
+  *) die "the new op-dbus says it is $version, and $signed was signed: nothing was installed" ;;
+esac
 
 if [ -e "$bin" ]; then
   ln -f -- "$bin" "$bin.previous" 2>/dev/null || cp -p -- "$bin" "$bin.previous"
 fi
 mv -f -- "$work/$name" "$bin"
 say "Installed $version as $bin"
-printf '%s\n' "$completions" | while read -r file; do
+printf '%s\n' "$completions" | while IFS= read -r file; do
   case $file in *.fish) shell=fish ;; */_op-dbus) shell=zsh ;; *) shell=bash ;; esac
   { mkdir -p -- "${file%/*}" && "$bin" completions $shell >"$file"; } 2>/dev/null ||
     say "No completions for $shell: cannot write $file"

@@ -26,16 +26,16 @@ export const PERMISSIONS: readonly Permission[] = [
   },
   {
     flag: "--allow-env",
-    reason: "OPDBUS_* settings, NO_COLOR, TERM, DBUS_*_BUS_ADDRESS; all names are read " +
-      "once to tell a mistyped OPDBUS_ variable",
+    reason: "OPDBUS_* settings, NO_COLOR, TERM, HF_TOKEN, DBUS_*_BUS_ADDRESS, proxies; " +
+      "the settings are looked up in a copy of all of it",
   },
   {
     flag: "--allow-net",
     reason: "the D-Bus socket, downloads of packages and models, `serve`",
   },
   {
-    flag: "--allow-sys=uid,gid,hostname,osRelease,systemMemoryInfo,cpus,statfs",
-    reason: "D-Bus authentication (uid), doctor's report, memory limits",
+    flag: "--allow-sys=uid",
+    reason: "D-Bus authentication, and what only root may delete",
   },
   {
     flag:

@@ -5,6 +5,7 @@
  * (`files`, `folders`, `none`), each further line is a candidate, a tab, a few words on it.
  */
 import { GLOBAL_FLAGS } from "./globals.ts";
+import { TOPICS } from "./help_topics.ts";
 import { namesFor } from "./complete_names.ts";
 import type { CommandInfo, FlagInfo, TreeNode } from "./tree.ts";
 
@@ -23,6 +24,10 @@ export interface Completion {
   readonly candidates: readonly Candidate[];
 }
 
+/** What a value is called where it may be a file: `STATE.json`, a key's `.pub`, a package. */
+const FILES = /FILE|IMAGE|\.json$|^KEY$|^WHAT$/;
+const FOLDERS = /DIR|^PLACE$/;
+
 const NOTHING: Completion = { extra: "none", candidates: [] };
 
 /** Global flags that take a value: they may stand before the command is known. */
@@ -31,6 +36,7 @@ const GLOBAL_WITH_VALUE = Object.entries(GLOBAL_FLAGS)
 
 /** Where the words before the last one have led. */
 interface Position {
+  readonly tree: readonly TreeNode[];
   node: CommandInfo | null;
   children: readonly TreeNode[];
   /** Positional arguments before the one being completed. */
@@ -63,6 +69,7 @@ export function complete(
 
 function walk(tree: readonly TreeNode[], words: readonly string[]): Position | null {
   const at: Position = {
+    tree,
     node: null,
     children: tree,
     given: 0,
@@ -162,8 +169,19 @@ function valuesOf(at: Position, name: string): Completion {
 
 function argumentOf(at: Position, node: CommandInfo): Completion {
   const last = node.arguments.at(-1);
+  if (node.path[0] === "help") return at.given === 0 ? helped(at) : NOTHING;
   const argument = node.arguments[at.given] ?? (last?.many ? last : undefined);
   return argument ? named(at, "", argument.placeholder) : NOTHING;
+}
+
+/** What `help` explains. */
+function helped({ tree }: Position): Completion {
+  const topics = Object.entries(TOPICS).map(([word, { brief }]) => ({
+    word,
+    about: brief,
+  }));
+  const commands = tree.map(({ path, brief }) => ({ word: path[0]!, about: brief }));
+  return { extra: "none", candidates: [...topics, ...commands] };
 }
 
 /** Files, folders or names, by what the value is called. */
@@ -173,9 +191,9 @@ function named(at: Position, flag: string, placeholder: string): Completion {
   const words = /^[a-z0-9|-]+$/.test(placeholder)
     ? placeholder.split("|")
     : namesFor({ path, flag, placeholder, values: at.values });
-  const extra = /FILE|IMAGE/.test(placeholder)
+  const extra = FILES.test(placeholder) || flag === "socket"
     ? "files"
-    : /DIR/.test(placeholder)
+    : FOLDERS.test(placeholder)
     ? "folders"
     : "none";
   return { extra, candidates: words.map((word) => ({ word, about: "" })) };

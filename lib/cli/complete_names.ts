@@ -23,6 +23,9 @@ export interface Wanted {
 
 /** More names than anyone would look through. */
 const MAX_NAMES = 1000;
+const MAX_LIST_BYTES = 1024 * 1024;
+/** A larger index is not worth the wait at a Tab. */
+const MAX_ACCEPTED_BYTES = 16 * 1024 * 1024;
 
 /** Finds the names for one place of the command line. */
 export function namesFor(wanted: Wanted): string[] {
@@ -48,6 +51,8 @@ function lister({ path, flag, placeholder }: Wanted): Lister | undefined {
   if (flag === "model") return models;
   if (flag === "plugin") return plugins;
   if (flag === "target" || /^TARGET/.test(placeholder)) return targets;
+  if (flag === "parent" || flag === "snapshot") return snapshots;
+  if (flag === "" && placeholder === "WHAT") return offered;
   if (flag !== "" || !/NAME/.test(placeholder)) return undefined;
   const [noun, verb] = path;
   if (noun === "snapshot") return snapshots;
@@ -102,14 +107,34 @@ const snapshots: Lister = (layout, config, values) => {
 const targets: Lister = (layout, config) =>
   allTargets(layout, config).map(({ name }) => name);
 
-const repositories: Lister = ({ meta }) => {
+/** Names out of one of our own JSON files; none where it is not there or is damaged. */
+function namesIn(path: string, limitBytes: number, find: (file: never) => string[]) {
   try {
-    const { repositories } = JSON.parse(readTextFile(`${meta}/repositories.json`));
-    return repositories.map(({ name }: { name: string }) => name);
+    return find(JSON.parse(readTextFile(path, limitBytes)) as never);
   } catch (error) {
     if (isSysError(error) || error instanceof SyntaxError || error instanceof TypeError) {
       return [];
     }
     throw error;
   }
+}
+
+const repositories: Lister = ({ meta }) =>
+  namesIn(
+    `${meta}/repositories.json`,
+    MAX_LIST_BYTES,
+    (file: { repositories: { name: string }[] }) =>
+      file.repositories.map(({ name }) => name),
+  );
+
+/** Plugins of the repositories, as their last accepted indexes have them. */
+const offered: Lister = (layout, config, values) => {
+  const found = repositories(layout, config, values).flatMap((name) =>
+    namesIn(
+      `${layout.meta}/repositories/${name}.json`,
+      MAX_ACCEPTED_BYTES,
+      (file: { index: { plugins: object } }) => Object.keys(file.index.plugins),
+    )
+  );
+  return [...new Set(found)];
 };

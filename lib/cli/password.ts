@@ -1,6 +1,6 @@
 /** Passwords: from a file, the environment, or the terminal without echo. */
 import { ConfirmationError, InputError } from "../base/errors.ts";
-import type { Context } from "./context.ts";
+import { type Context, interrupted } from "./context.ts";
 
 /** Longest password that is read. */
 const MAX_BYTES = 1024;
@@ -44,9 +44,10 @@ const ENTER = [10, 13], BACKSPACE = [8, 127], INTERRUPT = 3, END = 4;
 
 async function ask(context: Context, question: string): Promise<string> {
   const write = (text: string) => Deno.stderr.writeSync(new TextEncoder().encode(text));
-  write(`${question}: `);
+  // Raw before it asks: a Ctrl-C in between would be a signal, of which no read hears.
   Deno.stdin.setRaw(true);
   try {
+    write(`${question}: `);
     const bytes: number[] = [];
     const piece = new Uint8Array(64);
     for (;;) {
@@ -57,8 +58,9 @@ async function ask(context: Context, question: string): Promise<string> {
         if (ENTER.includes(byte) || byte === END) {
           return new TextDecoder().decode(new Uint8Array(bytes));
         }
-        if (byte === INTERRUPT) Deno.kill(Deno.pid, "SIGINT");
-        else if (BACKSPACE.includes(byte)) bytes.pop();
+        // Raw, the terminal sends no signal; and a read that waits would not hear of one.
+        if (byte === INTERRUPT) throw interrupted("SIGINT");
+        if (BACKSPACE.includes(byte)) bytes.pop();
         else if (bytes.length < MAX_BYTES) bytes.push(byte);
       }
     }

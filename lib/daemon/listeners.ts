@@ -1,6 +1,6 @@
 /** Where the service listens: sockets that systemd opened, a unix socket, a TCP address. */
 import { isSysError } from "../../ffi/errno.ts";
-import { AT_FDCWD, unlinkAt } from "../../ffi/files.ts";
+import { AT_FDCWD, umask, unlinkAt } from "../../ffi/files.ts";
 import { isListeningUnixStream } from "../../ffi/socket_kind.ts";
 import { S_IFMT, S_IFSOCK, statAt } from "../../ffi/stat.ts";
 import { asOpError, OpError } from "../base/errors.ts";
@@ -62,11 +62,11 @@ export class Listeners {
     }
     await removeStale(path);
     // Made with the narrower mode at once: chmod alone would leave a moment open to all.
-    const before = Deno.umask(0o777 & ~SOCKET_MODE);
+    const before = umask(0o777 & ~SOCKET_MODE);
     try {
       await this.server.listen({ path });
     } finally {
-      Deno.umask(before);
+      umask(before);
     }
     await Deno.chmod(path, SOCKET_MODE);
     this.#path = path;

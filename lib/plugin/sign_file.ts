@@ -37,7 +37,7 @@ export function signaturePath(path: string): string {
 
 /** The seconds that go into a signature: SOURCE_DATE_EPOCH where it is set. */
 export function signingTime(): number {
-  const epoch = Number(Deno.env.get("SOURCE_DATE_EPOCH") ?? NaN);
+  const epoch = Number(Deno.env.get("SOURCE_DATE_EPOCH") || NaN);
   return Number.isSafeInteger(epoch) ? epoch : Math.floor(Date.now() / 1000);
 }
 

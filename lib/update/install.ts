@@ -1,6 +1,5 @@
 /** Replacing the executable that runs by a newer one. */
-import { DifferenceError, InputError, OpError } from "../base/errors.ts";
-import { temporaryBeside } from "../base/durable.ts";
+import { asOpError, DifferenceError, InputError, OpError } from "../base/errors.ts";
 import { readTextFile } from "../../ffi/directory.ts";
 import {
   AT_FDCWD,
@@ -11,7 +10,6 @@ import {
   O_RDONLY,
   open,
   rename,
-  unlinkAt,
   withFd,
 } from "../../ffi/files.ts";
 import { isSysError } from "../../ffi/errno.ts";
@@ -19,6 +17,7 @@ import { runProgram } from "../../ffi/spawn.ts";
 import { download, type FetchOptions } from "../plugin/download.ts";
 import { digestFile } from "../plugin/minisign/sign.ts";
 import type { VerifiedRelease } from "./release.ts";
+import { workFolder } from "./work_folder.ts";
 
 /** An executable is about 65 MB; whatever is far larger is not one. */
 const MAX_EXECUTABLE_BYTES = 300 * 1024 * 1024;
@@ -64,32 +63,36 @@ export async function installRelease(
   path: string,
   options: FetchOptions = {},
 ): Promise<UpdateResult> {
-  const folder = path.slice(0, path.lastIndexOf("/")) || "/";
-  const made = temporaryBeside(path), answer = temporaryBeside(path);
-  try {
-    await download(release.url, { path: made, sizeBytes: MAX_EXECUTABLE_BYTES }, options);
-    const { sha256 } = digestFile(made);
-    if (sha256 !== release.sha256) {
-      throw new DifferenceError(
-        "wrong_digest",
-        `Wrong SHA-256 of ${release.url.href}: ${sha256}, not the one that was signed`,
-        { hint: "nothing was changed; try again, and tell whoever runs that server" },
-      );
-    }
-    withFd(open(made, O_RDONLY), (fd) => {
-      fchmod(fd, EXECUTABLE_MODE);
-      fsync(fd, made);
-    });
-    await requireStart(made, answer, release.version);
-    options.signal?.throwIfAborted();
-    const previous = `${path}.previous`;
-    keep(path, previous);
-    rename(made, path);
-    fsyncFolder(folder);
-    return { path, previous };
-  } finally {
-    for (const left of [made, `${made}.part`, answer]) removeIfThere(left);
+  using work = workFolder(path);
+  const made = `${work.path}/op-dbus`;
+  await download(release.url, { path: made, sizeBytes: MAX_EXECUTABLE_BYTES }, options);
+  const { sha256 } = digestFile(made);
+  if (sha256 !== release.sha256) {
+    throw new DifferenceError(
+      "wrong_digest",
+      `Wrong SHA-256 of ${release.url.href}: ${sha256}, not the one that was signed`,
+      { hint: "nothing was changed; try again, and tell whoever runs that server" },
+    );
   }
+  makeProgram(made);
+  await requireStart(made, `${work.path}/answer`, release.version);
+  options.signal?.throwIfAborted();
+  const previous = `${path}.previous`;
+  try {
+    keep(path, `${work.path}/previous`, previous);
+    rename(made, path);
+    fsyncFolder(path.slice(0, path.lastIndexOf("/")) || "/");
+  } catch (error) {
+    throw asOpError(error, `Cannot replace ${path}`);
+  }
+  return { path, previous };
+}
+
+function makeProgram(path: string): void {
+  withFd(open(path, O_RDONLY), (fd) => {
+    fchmod(fd, EXECUTABLE_MODE);
+    fsync(fd, path);
+  });
 }
 
 /** Starts the new file and compares the version that it says it is. */
@@ -118,17 +121,20 @@ function versionIn(text: string): string | null {
   }
 }
 
-/** Gives the present file a second name, by rename so that it is there or not. */
-function keep(path: string, previous: string): void {
-  const name = temporaryBeside(previous);
-  linkAt(AT_FDCWD, path, AT_FDCWD, name);
-  rename(name, previous);
-}
-
-function removeIfThere(path: string): void {
+/**
+ * Gives the present file a second name, by rename so that it is there or not. From the
+ * work folder: where both names are one file already (an update that was killed here),
+ * rename(2) does nothing and leaves the name that it should have taken away.
+ */
+function keep(path: string, name: string, previous: string): void {
   try {
-    unlinkAt(AT_FDCWD, path);
+    linkAt(AT_FDCWD, path, AT_FDCWD, name);
   } catch (error) {
-    if (!isSysError(error, "ENOENT")) throw error;
+    // No links on this file system, or none to a file of somebody else's
+    // (fs.protected_hardlinks).
+    if (!isSysError(error, "EPERM", "EOPNOTSUPP", "EMLINK")) throw error;
+    Deno.copyFileSync(path, name);
+    makeProgram(name);
   }
+  rename(name, previous);
 }

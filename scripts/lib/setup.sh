@@ -72,10 +72,19 @@ need_packages() {
   fi
   say "Installing Debian packages: $missing"
   # shellcheck disable=SC2086 # names without spaces, on purpose split
-  apt_get install $missing || { apt_get update && apt_get install $missing; } || {
-    say "apt-get could not install: $missing"
-    return 1
-  }
+  apt_get install $missing || { apt_get update && apt_get install $missing; } || install_each $missing
+}
+
+# install_each NAME...: one by one, because apt-get installs none of a list in which it does
+# not know one (another release of Debian, Ubuntu); returns 1 where one is missing then.
+install_each() {
+  failed=''
+  for package; do
+    apt_get install "$package" || failed="$failed $package"
+  done
+  [ -n "$failed" ] || return 0
+  say "apt-get could not install:$failed"
+  return 1
 }
 
 apt_get() {

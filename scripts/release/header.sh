@@ -31,7 +31,8 @@ uid=$(id -u) || die "cannot find out the user: id(1) is missing"
 # nobody else can write to. Reads ls(1), whose columns POSIX fixes, so busybox does too.
 # Leaves the sizes in $sizes, in the byte order of the paths, as ls sorts them.
 mine() {
-  listing=$(ls -ldn -- "$@" 2>/dev/null) || return 1
+  # In bytes, whatever BLOCK_SIZE its caller likes.
+  listing=$(LS_BLOCK_SIZE=1 ls -ldn -- "$@" 2>/dev/null) || return 1
   count=0 sizes=
   while read -r bits _ owner _ bytes _; do
     case $bits in l* | ?????w* | ????????w*) return 1 ;; esac
@@ -69,6 +70,7 @@ END
 # ready BASE: unpacked there, whole and trustworthy. The parts of app/ were on disk before
 # the folder got its name, and a folder that only its owner can write to keeps them.
 ready() {
+  case $1 in /*) ;; *) return 1 ;; esac # "" too: none, or one of the folder we are in
   dir=$1/$id
   mine "$1" "$dir" "$dir/app" "$dir/@MAIN@" "$dir/$app" || return 1
   # A power cut may leave empty files behind a finished rename.
@@ -88,7 +90,7 @@ run() {
   while read -r _ name; do
     name=${name%%=*}
     case $name in
-      *[!A-Za-z0-9_]* | DENO_CERT | DENO_TLS_CA_STORE) ;;
+      *[!A-Za-z0-9_]* | DENO_CERT | DENO_TLS_CA_STORE | NODE_EXTRA_CA_CERTS) ;;
       DENO_* | NODE_* | OTEL_* | COMPLETE) unset "$name" ;;
     esac
   done <<END
@@ -123,7 +125,7 @@ at=0
 for place; do
   [ $at -lt $places ] || break
   at=$((at + 1))
-  if [ -n "$place" ] && ready "$place"; then
+  if ready "$place"; then
     shift $places
     run "$@"
   fi
@@ -147,8 +149,8 @@ try() { # try BASE: unpacks below BASE
   safe "$parent" || no "$1" "others can write to $parent or a folder above it, or it is not yours" || return 1
   [ -d "$1" ] || mkdir -m $mode -- "$1" 2>/dev/null || [ -d "$1" ] || no "$1" "cannot create it" || return 1
   mine "$1" || no "$1" "not yours, a link, or others can write to it" || return 1
-  # Left by runs that were killed, and by versions that nobody has started for long.
-  find "$1" -maxdepth 1 -name '.new.*' -mmin +60 -exec rm -rf {} + 2>/dev/null
+  # Left by runs that were killed.
+  find "$1" -maxdepth 1 -name '.new.??????' -mmin +60 -exec rm -rf {} + 2>/dev/null
   new=$(mktemp -d "$1/.new.XXXXXX" 2>/dev/null) || no "$1" "cannot write there" || return 1
   trap 'rm -rf -- "$new"' 0
   trap 'exit 130' 2
@@ -164,12 +166,12 @@ extract() {
   { tail -c "+$1" -- "$self" | head -c "$2" | gzip -dc >"$3"; } 2>/dev/null
 }
 divide() { # cuts the pack into its parts
-  at=1
+  from=1
   printf '%s\n' "$parts" | {
     read -r _ # the runtime is no part of the pack
     while read -r file bytes _; do
-      tail -c "+$at" "$new/pack" 2>/dev/null | head -c "$bytes" >"$new/$file" || exit 1
-      at=$((at + bytes))
+      tail -c "+$from" "$new/pack" 2>/dev/null | head -c "$bytes" >"$new/$file" || exit 1
+      from=$((from + bytes))
     done
   } 2>/dev/null
   rm -f "$new/pack"
@@ -181,8 +183,10 @@ place_app() { # puts app/ in its place, unless another run has done so
   fi
   # Where another run is faster after all, mv puts ours inside its app/, or fails where a
   # third has done that: what counts is that a whole one is there.
+  # shellcheck disable=SC2015 # the check is for a failed removal, too
   mv -f -- "$new/app" "$dir/app" 2>/dev/null && rm -rf -- "$dir/app/app" || check "$dir"
 }
+# shellcheck disable=SC2086 # $runtime and $pack are two numbers each
 unpack() {
   extract $runtime "$new/$app" &
   mkdir "$new/app" && extract $pack "$new/pack"
@@ -205,13 +209,21 @@ unpack() {
   dir=$1/$id
   [ -d "$dir" ] || mkdir -m $mode -- "$dir" 2>/dev/null || [ -d "$dir" ] || no "$dir" "cannot create it" || return 1
   mine "$dir" || no "$dir" "not yours, a link, or others can write to it" || return 1
-  [ -d "$dir/cache" ] || mkdir -m $mode -- "$dir/cache" 2>/dev/null
+  # npm/ too: the runtime makes it by the umask of whoever runs first, and uses it for nothing.
+  [ -d "$dir/cache" ] || mkdir -m $mode -- "$dir/cache" "$dir/cache/npm" 2>/dev/null
   # The bytes first, then the names: ready() trusts names and sizes.
   (cd "$new" && sync "./$app" app/*) 2>/dev/null || sync
   mv -f -- "$new/$app" "$dir/$app" && place_app ||
     no "$dir" "cannot put the files there" || return 1
-  find "$1" -maxdepth 1 -mindepth 1 -type d -name '????????????????' ! -name "$id" -mtime +30 \
-    -exec rm -rf {} + 2>/dev/null
+  # Unpacked long ago by another version that nobody runs now: a service that runs on while
+  # it is updated reads parts of itself late. OPDBUS_RUNTIME_DIR may hold other folders too.
+  find "$1" -maxdepth 1 -mindepth 1 -type d -name '????????????????' ! -name "$id" -mtime +30 2>/dev/null |
+    while IFS= read -r old; do
+      case ${old##*/} in *[!0-9a-f]*) continue ;; esac
+      [ -f "$old/$app" ] || continue
+      # shellcheck disable=SC2010 # it is the links' targets that are looked through
+      ls -l /proc/[0-9]*/exe 2>/dev/null | grep -qF "/${old##*/}/$app" || rm -rf -- "$old" 2>/dev/null
+    done
   return 0
 }
 at=0

@@ -63,7 +63,8 @@ function flagEntry(flag: FlagInfo): string[] {
     : ` ${
       flag.values.length > 0 ? flag.values.map(bold).join("|") : italic(flag.placeholder)
     }`;
-  return [".TP", `${letter}${bold(`--${flag.name}`)}${value}`, roff(flag.brief)];
+  const no = flag.negatable ? `, ${bold(`--no-${flag.name}`)}` : "";
+  return [".TP", `${letter}${bold(`--${flag.name}`)}${value}${no}`, roff(flag.brief)];
 }
 
 /** Splits --help's text into its description and its examples. */

@@ -27,11 +27,11 @@ echo "ran as $(/bin/id -u) with $last"
 `;
 
 /**
- * Puts a file with the real header and a tiny runtime at /op-dbus, so that hundreds of
+ * Puts a file with the real header and a tiny runtime at /op-dbus of a folder, so that hundreds of
  * ways to break it can be tried.
  */
 export async function withSmallExecutable(
-  root: BareRoot,
+  root: { readonly path: string },
   runtime = SMALL_RUNTIME,
   arch = Deno.build.arch as Arch,
 ): Promise<void> {

@@ -73,12 +73,19 @@ rootTest(
     assertTrue(!linked.stdout.includes("OWNED"));
     await Deno.remove(base);
 
-    // Its own folder, but everybody may write to it.
+    // Its own folder, but others may write to it, or to one in it.
     await plant(root, `/tmp/op-dbus-${USER}`, id, USER);
-    await Deno.chmod(base, 0o777);
-    const writable = await root.run(["/op-dbus", "x"], { uid: USER });
-    assertTrue(!writable.stdout.includes("OWNED"));
-    await Deno.chmod(base, 0o700);
+    for (const place of [base, `${base}/${id}`, `${base}/${id}/app`]) {
+      const { mode } = await Deno.stat(place);
+      for (const open of [0o720, 0o702]) {
+        await Deno.chmod(place, open);
+        const writable = await root.run(["/op-dbus", "x"], { uid: USER });
+        assertEquals(writable.code, 0, writable.stderr);
+        assertTrue(!writable.stdout.includes("OWNED"), `${place} ${open.toString(8)}`);
+        await Deno.chmod(place, mode! & 0o777);
+        await plant(root, `/tmp/op-dbus-${USER}`, id, USER);
+      }
+    }
 
     // A link inside, to a program of somebody else.
     await Deno.remove(`${base}/${id}/op-dbus`);
@@ -94,22 +101,46 @@ rootTest(
   "debian",
   async (root) => {
     await withSmallExecutable(root);
-    await Deno.mkdir(`${root.path}/shared/mine/deep`, { recursive: true });
-    for (const path of ["/shared/mine", "/shared/mine/deep"]) {
-      await Deno.chown(
-        root.path + path,
-        USER,
-        USER,
-      );
-    }
-    await Deno.chmod(`${root.path}/shared`, 0o777);
+    const shared = `${root.path}/shared`, deep = `${shared}/mine/deep`;
+    await Deno.mkdir(deep, { recursive: true });
+    for (const path of [`${shared}/mine`, deep]) await Deno.chown(path, USER, USER);
     const env = { OPDBUS_RUNTIME_DIR: "/shared/mine/deep/op-dbus" };
-    const { code } = await root.run(["/op-dbus", "x"], { uid: USER, env });
-    assertEquals(code, 0);
-    assertEquals([...Deno.readDirSync(`${root.path}/shared/mine/deep`)], []);
-    unpackedIn(root, `/tmp/op-dbus-${USER}`);
+    // Owner, group, mode of /shared, and whether it is fit.
+    const cases: [number, number, number, boolean][] = [
+      [0, 0, 0o777, false],
+      [0, 0, 0o707, false],
+      [0, 0, 0o775, false],
+      [ENEMY, ENEMY, 0o755, false],
+      [USER, USER, 0o775, true],
+      [0, 0, 0o1777, true],
+      [0, 0, 0o755, true],
+    ];
+    for (const [owner, group, mode, fit] of cases) {
+      await Deno.chown(shared, owner, group);
+      await Deno.chmod(shared, mode);
+      const { code } = await root.run(["/op-dbus", "x"], { uid: USER, env });
+      assertEquals(code, 0);
+      const used = [...Deno.readDirSync(deep)].map(({ name }) => name);
+      assertEquals(used, fit ? ["op-dbus"] : [], `${owner}:${group} ${mode.toString(8)}`);
+      const place = fit ? `${deep}/op-dbus` : `${root.path}/tmp/op-dbus-${USER}`;
+      await Deno.remove(place, { recursive: true });
+    }
   },
 );
+
+rootTest("header: a relative path is no place to run from", "debian", async (root) => {
+  await withSmallExecutable(root);
+  const id = await idOf(root);
+  await Deno.mkdir(`${root.path}/work`);
+  for (const base of ["planted", `tmp/op-dbus-${USER}`, "cache/op-dbus"]) {
+    await plant(root, `/work/${base}`, id, USER);
+  }
+  const env = { OPDBUS_RUNTIME_DIR: "planted", TMPDIR: "tmp", XDG_CACHE_HOME: "cache" };
+  const script = "cd /work && exec /op-dbus x";
+  const { code, stdout } = await root.run(["/bin/sh", "-c", script], { uid: USER, env });
+  assertEquals(code, 0);
+  assertIncludes(stdout, `DENO_DIR=/var/tmp/op-dbus-${USER}/`);
+});
 
 rootTest("header: root asks no environment where to unpack", "debian", async (root) => {
   await withSmallExecutable(root);
@@ -167,6 +198,24 @@ rootTest(
     }
   },
 );
+
+rootTest("header: an argument is no place to unpack to", "debian", async (root) => {
+  await withSmallExecutable(root);
+  const data = `${root.path}/srv/data`, longAgo = new Date("2020-01-01");
+  for (const name of ["home", "srv/data/sixteen-letters-"]) {
+    await Deno.mkdir(`${root.path}/${name}`, { recursive: true });
+  }
+  await Deno.utime(`${data}/sixteen-letters-`, longAgo, longAgo);
+  await Deno.chown(data, USER, USER);
+  await Deno.chown(`${data}/sixteen-letters-`, USER, USER);
+  // Whatever is unpacked cannot be started, and no other place is left.
+  const prepare = "for d in home tmp var/tmp; do " +
+    'mount -t tmpfs -o mode=1777,noexec none "$R/$d"; done';
+  const options = { uid: USER, env: { HOME: "/home" }, prepare };
+  const { code } = await root.run(["/op-dbus", "--root", "/srv/data"], options);
+  assertEquals(code, NOT_STARTED);
+  assertEquals([...Deno.readDirSync(data)].map(({ name }) => name), ["sixteen-letters-"]);
+});
 
 rootTest("header: a cut file never exits 0 and never runs", "debian", async (root) => {
   await withSmallExecutable(root);

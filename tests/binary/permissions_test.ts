@@ -25,19 +25,32 @@ Deno.test("texts come through a file that only libc may open: <(command), /dev/s
   }
 });
 
-Deno.test("a library planted in the working folder is not loaded", async () => {
-  await using scratch = await tempFolder();
-  for (const name of ["libc.so.6", "libm.so.6", "libnuma.so.1", "libonnxruntime.so.1"]) {
-    await Deno.writeTextFile(`${scratch.path}/${name}`, "not a library");
-  }
-  const { code, stderr } = await new Deno.Command(executable(), {
-    args: ["doctor", "--json", "--root", scratch.path, "--config", "/dev/null"],
-    cwd: scratch.path,
+/** Files of these names that a program has tried to open in its working folder. */
+async function triedIn(folder: string, names: readonly string[], args: string[]) {
+  const log = `${folder}/trace`;
+  const { code, stderr } = await new Deno.Command("strace", {
+    args: ["-f", "-qq", "-e", "trace=open,openat,openat2", "-o", log, ...args],
+    cwd: folder,
   }).output();
-  const text = new TextDecoder().decode(stderr);
-  assertEquals(
-    [code === 0 || code === 1, text.includes("invalid ELF")],
-    [true, false],
-    text,
+  const trace = await Deno.readTextFile(log);
+  const found = names.filter((name) =>
+    [name, `./${name}`, `${folder}/${name}`].some((path) => trace.includes(`"${path}"`))
   );
+  return { code, found, stderr: new TextDecoder().decode(stderr) };
+}
+
+Deno.test("a library planted in the working folder is not even looked at", async () => {
+  await using scratch = await tempFolder();
+  const folder = await Deno.realPath(scratch.path);
+  const names = ["libc.so.6", "libm.so.6", "libnuma.so.1", "libonnxruntime.so.1"];
+  for (const name of names) {
+    await Deno.writeTextFile(`${folder}/${name}`, "not a library");
+  }
+  // One that does look there is seen.
+  const env = ["/usr/bin/env", "LD_LIBRARY_PATH=.", "/bin/true"];
+  assertEquals((await triedIn(folder, names, env)).found, ["libc.so.6"]);
+  const doctor = ["doctor", "--json", "--root", folder, "--config", "/dev/null"];
+  const { code, found, stderr } = await triedIn(folder, names, [executable(), ...doctor]);
+  assertEquals(found, []);
+  assertEquals(code === 0 || code === 1, true, stderr);
 });

@@ -1,6 +1,11 @@
 import { assertEquals, assertTrue } from "../support/assert.ts";
 import { cli } from "../support/cli.ts";
+import { publicOf } from "../plugin/kit.ts";
 import { tempFolder } from "../support/scratch.ts";
+import { Layout } from "../../lib/base/layout.ts";
+import { generateSecretKey } from "../../lib/plugin/minisign/secret_key.ts";
+import { Repositories } from "../../lib/plugin/repositories.ts";
+import { TrustStore } from "../../lib/plugin/trust_store.ts";
 
 async function tab(words: string[], env: Record<string, string> = {}) {
   const { stdout, stderr, code } = await cli(["__complete", ...words], { env });
@@ -35,6 +40,21 @@ Deno.test("completion: files and folders are left to the shell", async () => {
   assertEquals((await tab(["embed", "--file", ""])).extra, "files");
   assertEquals((await tab(["--root", ""])).extra, "folders");
   assertEquals((await tab(["embed", "some text", ""])).extra, "none");
+  for (const command of ["apply", "diff", "verify", "plugin install", "key trust"]) {
+    assertEquals((await tab([...command.split(" "), ""])).extra, "files", command);
+  }
+  assertEquals(
+    (await tab(["repo", "add", "x", "https://x", "--key", ""])).extra,
+    "files",
+  );
+  assertEquals((await tab(["status", "--socket", ""])).extra, "files");
+  assertEquals((await tab(["snapshot", "send", "x", "--to", ""])).extra, "folders");
+});
+
+Deno.test("completion: help completes topics and commands", async () => {
+  assertEquals((await tab(["help", "cr"])).words, ["cron"]);
+  assertEquals((await tab(["help", "snap"])).words, ["snapshot"]);
+  assertEquals((await tab(["help", "cron", ""])).words, []);
 });
 
 Deno.test("completion: names on this host; hostile and missing ones do no harm", async () => {
@@ -65,4 +85,36 @@ Deno.test("completion: names on this host; hostile and missing ones do no harm",
   await Deno.writeTextFile(`${root}/config.toml`, "= nonsense");
   const wrong = { ...env, OPDBUS_CONFIG: `${root}/config.toml` };
   assertEquals((await tab(["snapshot", "delete", ""], wrong)).words, []);
+});
+
+Deno.test("completion: models, repositories and what these offer", async () => {
+  await using scratch = await tempFolder();
+  const root = scratch.path, env = { OPDBUS_ROOT: root };
+  const layout = new Layout(root);
+  for (const path of [layout.meta, `${layout.models}/tiny`]) {
+    await Deno.mkdir(path, { recursive: true });
+  }
+  const repositories = new Repositories(layout), trust = new TrustStore(layout);
+  const key = publicOf(generateSecretKey());
+  for (const name of ["example", "other"]) {
+    repositories.add(name, `https://${name}.org/`, [key], { trust });
+  }
+  const plugins = { lxc: [], locale: [] };
+  // Its form is what Repositories writes; what stands in it is the repository's to check.
+  repositories.accept("example", { repository: "x", counter: 1, plugins } as never, {
+    sha256: "",
+    signedBy: [],
+  });
+  assertEquals((await tab(["repo", "remove", ""], env)).words, ["example", "other"]);
+  assertEquals((await tab(["plugin", "install", "l"], env)).words, ["locale", "lxc"]);
+  assertEquals((await tab(["model", "default", ""], env)).words, ["builtin", "tiny"]);
+  assertEquals((await tab(["embed", "--model", "t"], env)).words, ["tiny"]);
+  await Deno.mkdir(`${root}/@cache-snapshots/cache@2025-01-15-10:00`, {
+    recursive: true,
+  });
+  for (
+    const words of [["snapshot", "send", "x", "--parent"], ["cache", "get", "--snapshot"]]
+  ) {
+    assertEquals((await tab([...words, ""], env)).words, ["cache@2025-01-15-10:00"]);
+  }
 });

@@ -53,3 +53,25 @@ Deno.test("a closed pipe ends without a stack trace", async () => {
   assertEquals(new TextDecoder().decode(stderr), "");
   assertEquals(code, 0);
 });
+
+Deno.test("help explains cron, plugins, trust, numa and any command; else a near one", async () => {
+  const all = await cli(["help"]);
+  for (
+    const [topic, says] of [
+      ["cron", "/etc/cron.d/op-dbus"],
+      ["plugins", "NAME-vVERSION.btrfs.zst"],
+      ["trust", "SHA256SUMS, signed by the release key"],
+      ["numa", "op-dbus doctor --measure"],
+    ] as const
+  ) {
+    assertIncludes(all.stdout, new RegExp(`^ {2}${topic} `, "m"));
+    const { code, stdout, stderr } = await cli(["help", topic]);
+    assertEquals([code, stderr], [0, ""]);
+    assertIncludes(stdout, says);
+  }
+  const command = await cli(["help", "snapshot", "create"]);
+  assertIncludes(command.stdout, /^op-dbus snapshot create \[/);
+  const wrong = await cli(["help", "crn"]);
+  assertEquals([wrong.code, wrong.stdout], [2, ""]);
+  assertIncludes(wrong.stderr, "did you mean cron?");
+});

@@ -19,6 +19,13 @@ const SHELLS: Record<string, { start: string; setUp: (file: string) => string }>
     setUp: (file) =>
       `PS1='${PROMPT}'; autoload -Uz compinit; compinit -D -u; setopt auto_list; source ${file}`,
   },
+  "zsh, from its function path": {
+    start: "zsh -f",
+    // As install.sh puts it there: the first Tab loads the file.
+    setUp: (file) =>
+      `PS1='${PROMPT}'; mkdir f; cp ${file} f/_op-dbus; fpath=($PWD/f $fpath); ` +
+      `autoload -Uz compinit; compinit -D -u; setopt auto_list`,
+  },
   fish: {
     start: "fish --no-config",
     setUp: (file) => `function fish_prompt; echo '${PROMPT}'; end; source ${file}`,
@@ -84,16 +91,20 @@ async function prepare(folder: string): Promise<void> {
   for (const name of ["cache@2025-01-15-10:00", "cache@2025-01-15-11:30"]) {
     await Deno.mkdir(`${folder}/root/@cache-snapshots/${name}`, { recursive: true });
   }
-  await Deno.mkdir(`${folder}/root/@plugin-lxc`);
+  for (const path of ["@plugin-lxc", "models/tiny", "meta"]) {
+    await Deno.mkdir(`${folder}/root/${path}`, { recursive: true });
+  }
+  const repositories = '{"format":1,"repositories":[{"name":"example"}]}';
+  await Deno.writeTextFile(`${folder}/root/meta/repositories.json`, repositories);
   await Deno.writeTextFile(`${folder}/some notes.txt`, "");
 }
 
 for (const [name, { start, setUp }] of Object.entries(SHELLS)) {
-  Deno.test(`Tab in ${name}: commands, flags, values, snapshots, files`, async () => {
+  Deno.test(`Tab in ${name}: commands, flags, values, names, files`, async () => {
     await using scratch = await tempFolder();
     const folder = scratch.path;
     await prepare(folder);
-    const { stdout, code } = await cli(["completions", name]);
+    const { stdout, code } = await cli(["completions", name.split(",")[0]!]);
     assertEquals(code, 0);
     await Deno.writeTextFile(`${folder}/completions`, stdout);
     await using terminal = await Terminal.open(start, folder);
@@ -116,5 +127,13 @@ for (const [name, { start, setUp }] of Object.entries(SHELLS)) {
 
     await terminal.type("op-dbus snapshot list --target plugin-l", "Tab");
     await terminal.shows(/--target plugin-lxc/);
+    await terminal.type("Enter", "clear", "Enter");
+
+    await terminal.type("op-dbus plugin show l", "Tab");
+    await terminal.shows(/plugin show lxc/);
+    await terminal.type("Enter", "clear", "Enter", "op-dbus model default t", "Tab");
+    await terminal.shows(/model default tiny/);
+    await terminal.type("Enter", "clear", "Enter", "op-dbus repo remove e", "Tab");
+    await terminal.shows(/repo remove example/);
   });
 }

@@ -1,6 +1,6 @@
 import { assertEquals, assertIncludes, assertTrue } from "../support/assert.ts";
 import { plainRoot } from "../support/cli_root.ts";
-import { sh } from "../support/scratch.ts";
+import { sh, tempFolder } from "../support/scratch.ts";
 import { onTerminal } from "../support/terminal.ts";
 
 Deno.test("a long embed on a terminal shows a bar; none when piped", async () => {
@@ -44,4 +44,15 @@ Deno.test("colours on a terminal, none with --no-color", async () => {
   assertTrue(coloured.screen.includes("\x1b[3"), coloured.screen);
   const plain = await onTerminal(["--no-color", "--root", root.path, "doctor"]).ended();
   assertEquals(plain.screen.includes("\x1b["), false);
+});
+
+Deno.test("Ctrl-C where a password is asked ends at once, and makes nothing", async () => {
+  await using scratch = await tempFolder();
+  const terminal = onTerminal(["key", "generate", `${scratch.path}/me`]);
+  await terminal.shows("assword");
+  await terminal.type("half of it\x03");
+  const { code, screen } = await terminal.ended();
+  assertEquals(code, 130, screen);
+  assertIncludes(screen, "Interrupted by SIGINT");
+  assertEquals([...Deno.readDirSync(scratch.path)], []);
 });

@@ -128,6 +128,25 @@ Deno.test("docs/metrics.md names each metric of the service, and no other", asyn
   assertEquals([...new Set(told)].sort(), [...new Set(sources.flatMap(namesIn))].sort());
 });
 
+Deno.test("docs/reference.md has each flag, and each example on a line of its own", async () => {
+  const lines = (await Deno.readTextFile(`${REPO}docs/reference.md`)).split("\n");
+  const wanted = commandsOf(commandTree(await loadRoutes())).flatMap((command) => {
+    const [, after = ""] = command.description.split(/^Examples?:\n/m);
+    const examples = after.split("\n\n")[0]!.split("\n").map((line) => line.trim());
+    return examples.filter((line) => line !== "");
+  });
+  assertEquals(wanted.filter((line) => !lines.includes(line)), []);
+  for (const { flags } of commandsOf(commandTree(await loadRoutes()))) {
+    for (const { name, letter, negatable } of flags) {
+      const word = letter ? `-${letter}, --${name}` : `--${name}`;
+      const row = new RegExp(
+        `^- \`${word}( [^\`]+)?\`${negatable ? `, \`--no-${name}\`` : ""}: `,
+      );
+      assertTrue(lines.some((line) => row.test(line)), word);
+    }
+  }
+});
+
 Deno.test("the generated pages are what `deno task docs` writes", async () => {
   for (const [page, text] of Object.entries(await writtenPages())) {
     const { stdout } = await format(text);

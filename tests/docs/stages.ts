@@ -3,6 +3,7 @@ import { generateSecretKey, publicOf, serve, type TestServer } from "../plugin/k
 import { filesOf, publishExamples } from "../plugin/repo_kit.ts";
 import { formatPublicKey } from "../../lib/plugin/minisign/format.ts";
 import { cliCommand, cliEnvironment } from "../support/cli.ts";
+import { versionProgram, writeRelease } from "../support/release.ts";
 import { sandboxHost } from "../support/sandbox_host.ts";
 import { sh } from "../support/scratch.ts";
 
@@ -41,6 +42,14 @@ export async function stageFor(page: string, folder: string): Promise<Stage> {
       replace: asItIs,
       [Symbol.asyncDispose]: () => host[Symbol.asyncDispose](),
     };
+  }
+  if (page === "docs/releases.md") {
+    const key = await writeRelease(
+      `${folder}/release`,
+      "99.0.0",
+      versionProgram("99.0.0"),
+    );
+    await Deno.writeTextFile(`${folder}/release.pub`, formatPublicKey(publicOf(key)));
   }
   if (page !== "docs/installing.md") {
     return { folder, env, replace: asItIs, async [Symbol.asyncDispose]() {} };

@@ -1,7 +1,8 @@
 /** install.sh against a local server, with good, wrong and hostile releases. */
 import { assertEquals, assertIncludes, assertTrue } from "../support/assert.ts";
 import { sh, tempFolder } from "../support/scratch.ts";
-import { publicKeyLine } from "../../lib/plugin/minisign/format.ts";
+import { formatSignature, publicKeyLine } from "../../lib/plugin/minisign/format.ts";
+import { digestBytes, signDigests } from "../../lib/plugin/minisign/sign.ts";
 import {
   generateSecretKey,
   type SecretKey,
@@ -197,6 +198,24 @@ for (
         /start/,
       ],
       [
+        "one that is another version than was signed",
+        () => release.publish("2.0.0", good),
+        /says it is op-dbus 1\.0\.0/,
+      ],
+      [
+        "a signature for another document",
+        async () => {
+          await release.publish("1.0.0");
+          const digests = digestBytes(await Deno.readFile(`${folder}/SHA256SUMS`));
+          const comment = "timestamp:1\tfile:notes\tversion:1.0.0";
+          await Deno.writeTextFile(
+            `${folder}/SHA256SUMS.minisig`,
+            formatSignature(signDigests(digests, release.key, comment)),
+          );
+        },
+        /no release/,
+      ],
+      [
         "no signature",
         async () => {
           await release.publish("1.0.0");
@@ -222,6 +241,24 @@ for (
   });
 }
 
+Deno.test("install.sh: a prefix with spaces; uninstalling takes away nothing else", async () => {
+  await using scratch = await tempFolder();
+  const prefix = `${scratch.path}/my own/the tools`, bin = `${prefix}/bin/op-dbus`;
+  await using release = await Release.make(`${scratch.path}/release`);
+  assertEquals((await install(flags(release, prefix))).code, 0);
+  const fish = `${prefix}/share/fish/vendor_completions.d/op-dbus.fish`;
+  assertIncludes(await Deno.readTextFile(fish), "completions fish");
+  // What the words of that path would name.
+  for (const folder of [`${scratch.path}/my`, `${scratch.path}/own`]) {
+    await Deno.mkdir(folder);
+    await Deno.writeTextFile(`${folder}/work`, "years");
+  }
+  const { code, stderr } = await install(["--uninstall", "--prefix", prefix]);
+  assertEquals([code, stderr], [0, ""]);
+  assertEquals(await Deno.readTextFile(`${scratch.path}/my/work`), "years");
+  assertEquals(await sh("find", prefix, "-type", "f"), "", bin);
+});
+
 Deno.test("install.sh: endless data are cut off", async () => {
   await using scratch = await tempFolder();
   const endless = new ReadableStream({
@@ -233,8 +270,10 @@ Deno.test("install.sh: endless data are cut off", async () => {
   );
   const key = publicKeyLine(generateSecretKey());
   const url = `http://127.0.0.1:${(server.addr as Deno.NetAddr).port}`;
-  const { code } = await install(["--url", url, "--key", key, "--prefix", scratch.path]);
+  const args = ["--url", url, "--key", key, "--prefix", scratch.path];
+  const { code, stderr } = await install(args);
   assertEquals(code, 1);
+  assertIncludes(stderr, "SHA256SUMS is larger than 1000000 bytes");
   assertEquals([...Deno.readDirSync(`${scratch.path}/bin`)], []);
 });
 

@@ -1,5 +1,6 @@
 import { assertEquals, assertIncludes } from "../support/assert.ts";
 import { sh, tempFolder } from "../support/scratch.ts";
+import { EXIT } from "../../lib/base/errors.ts";
 import { loadRoutes } from "../../lib/cli/app.ts";
 import { commandsOf, commandTree } from "../../lib/cli/tree.ts";
 import { manPages } from "../../scripts/release/man.ts";
@@ -38,5 +39,8 @@ Deno.test("manual pages: flags, examples and awkward characters survive renderin
   const whole = (await sh("mandoc", "-T", "ascii", `${scratch.path}/op-dbus.1`))
     .replace(OVERSTRUCK, "");
   assertIncludes(whole, "another op-dbus holds the lock");
+  for (const code of [...Object.values(EXIT), 125]) {
+    assertIncludes(whole, new RegExp(`^ +${code} +\\S`, "m"));
+  }
   for (const { path } of commandsOf(TREE)) assertIncludes(whole, path.join(" "));
 });

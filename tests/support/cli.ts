@@ -1,7 +1,10 @@
 /**
- * Runs op-dbus as a child process: the source by default, the executable that
- * OPDBUS_TEST_EXE names where it is set (scripts/test runs both).
+ * Runs op-dbus as a child process: the source by default, with the permissions of the
+ * executable; the executable that OPDBUS_TEST_EXE names where it is set (scripts/test runs
+ * both).
  */
+import { permissionFlags } from "../../scripts/permissions.ts";
+
 const REPO = new URL("../../", import.meta.url).pathname;
 
 /** What a run gave. */
@@ -25,7 +28,8 @@ export interface CliOptions {
 export function cliCommand(): string[] {
   const executable = Deno.env.get("OPDBUS_TEST_EXE");
   if (executable) return [executable];
-  return [Deno.execPath(), "run", "--quiet", "-A", `${REPO}main.ts`];
+  const flags = ["--quiet", "--no-prompt", ...permissionFlags()];
+  return [Deno.execPath(), "run", ...flags, `${REPO}main.ts`];
 }
 
 /**
