@@ -9,10 +9,9 @@ import { pool } from "./pooling.ts";
 const MANY_TEXTS = 128;
 
 /**
- * Runs of a single text are over in two milliseconds, a tenth of which passes until this
- * thread has handed on the next one: with this many under way for each that the session
- * asks for, no CPU waits for that. Measured: a sixth more texts per second, and nothing
- * for larger batches.
+ * Runs of a single text are over in two milliseconds. With this many under way for each that
+ * the session asks for, the next one lies there when a thread of it has made the last
+ * (RUNS_AHEAD of native.ts); larger batches gain nothing by it.
  */
 const SHORT_RUNS = 2;
 /** Runs under way at most. */
