@@ -1,5 +1,6 @@
 /** Paths that the user typed. */
 import { InputError } from "../base/errors.ts";
+import { statOrNull } from "../base/stat.ts";
 
 /**
  * A path as it was typed, from the current folder where it does not begin with /. Its
@@ -39,17 +40,6 @@ export function inputFile(path: string): string {
   if (!found) throw refuse("no_such_file", "there is no such file", "check the path");
   if (!found.isDirectory) return file;
   throw refuse("not_a_file", "it is a folder, not a file", "name the file itself");
-}
-
-function statOrNull(path: string): Deno.FileInfo | null {
-  try {
-    return Deno.statSync(path);
-  } catch (error) {
-    const absent = error instanceof Deno.errors.NotFound ||
-      error instanceof Deno.errors.NotADirectory;
-    if (absent) return null;
-    throw error;
-  }
 }
 
 /** {@link absolute} of a file to be written; its folder is checked as the output's. */

@@ -2,6 +2,7 @@
 import { isSysError } from "../../../ffi/errno.ts";
 import { readTextFile } from "../../../ffi/directory.ts";
 import { InputError } from "../../base/errors.ts";
+import { statOrNull } from "../../base/stat.ts";
 import { type Home, homeOf } from "./copy.ts";
 import { MAX_TOKENIZER_BYTES } from "../tokenizer/tokenizer.ts";
 import {
@@ -298,20 +299,9 @@ function readCapped(path: string, limitBytes: number): string {
 }
 
 function isFile(path: string): boolean {
-  return stat(path)?.isFile ?? false;
+  return statOrNull(path)?.isFile ?? false;
 }
 
 function isFolder(path: string): boolean {
-  return stat(path)?.isDirectory ?? false;
-}
-
-function stat(path: string): Deno.FileInfo | null {
-  try {
-    return Deno.statSync(path);
-  } catch (error) {
-    const absent = error instanceof Deno.errors.NotFound ||
-      error instanceof Deno.errors.NotADirectory;
-    if (absent) return null;
-    throw error;
-  }
+  return statOrNull(path)?.isDirectory ?? false;
 }

@@ -69,3 +69,16 @@ function parseJson(text: string, path: string): unknown {
     );
   }
 }
+
+/** Every object in some sections of a definition, wherever it is nested; lists as well. */
+export function* objectsIn(
+  sections: readonly unknown[],
+): Generator<Readonly<Record<string, unknown>>> {
+  const left = [...sections];
+  while (left.length > 0) {
+    const value = left.pop();
+    if (typeof value !== "object" || value === null) continue;
+    yield value as Readonly<Record<string, unknown>>;
+    for (const inner of Object.values(value)) left.push(inner);
+  }
+}

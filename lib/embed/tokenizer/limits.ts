@@ -3,7 +3,7 @@
  * here would keep the library busy for ever, or make much out of a short text.
  */
 import type { InputError } from "../../base/errors.ts";
-import type { TokenizerDefinition } from "./definition.ts";
+import { objectsIn, type TokenizerDefinition } from "./definition.ts";
 import { refused } from "./patterns.ts";
 
 /** Steps of the clean-up and the splitting; the known ones have some ten. */
@@ -34,11 +34,9 @@ type Step = Readonly<Record<string, unknown>>;
  */
 export function checkLimits(definition: TokenizerDefinition, path: string): void {
   const refuse = (why: string) => refused(path, why);
-  const steps = stepsIn([
-    definition.normalizer,
-    definition.pre_tokenizer,
-    definition.post_processor,
-  ]);
+  const { normalizer, pre_tokenizer, post_processor } = definition;
+  const steps = [...objectsIn([normalizer, pre_tokenizer, post_processor])]
+    .filter(({ type }) => typeof type === "string");
   if (steps.length > MAX_STEPS) throw refuse(`it has more than ${MAX_STEPS} steps`);
   for (const step of steps) checkStep(step, refuse);
   const added = definition.added_tokens ?? [];
@@ -69,19 +67,6 @@ function checkModel(
   if (typeof longest !== "number" || !(longest <= MAX_WORD_CHARACTERS)) {
     throw refuse(`its max_input_chars_per_word is over ${MAX_WORD_CHARACTERS}`);
   }
-}
-
-/** Every object with a type, wherever it is nested. */
-function stepsIn(sections: readonly unknown[]): Step[] {
-  const found: Step[] = [];
-  const left = [...sections];
-  while (left.length > 0) {
-    const value = left.pop();
-    if (typeof value !== "object" || value === null) continue;
-    if (typeof (value as Step)["type"] === "string") found.push(value as Step);
-    for (const inner of Object.values(value)) left.push(inner);
-  }
-  return found;
 }
 
 function checkStep(step: Step, refuse: (why: string) => InputError): void {

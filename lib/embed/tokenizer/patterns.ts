@@ -1,6 +1,6 @@
 /** The regular expressions of a tokenizer: models come from strangers. */
 import { InputError } from "../../base/errors.ts";
-import type { TokenizerDefinition } from "./definition.ts";
+import { objectsIn, type TokenizerDefinition } from "./definition.ts";
 import type { Library } from "./library.ts";
 import { requireLinear } from "./regex_linear.ts";
 import { UnsafeRegex } from "./regex_read.ts";
@@ -54,17 +54,9 @@ export function checkPatterns(
 /** Every `{"pattern": {"Regex": ...}}`, wherever it is nested. */
 function patternsIn(sections: readonly unknown[]): string[] {
   const found = new Set<string>();
-  const left = [...sections];
-  while (left.length > 0) {
-    const value = left.pop();
-    if (typeof value !== "object" || value === null) continue;
-    for (const [key, inner] of Object.entries(value)) {
-      const regex = key === "pattern"
-        ? (inner as { Regex?: unknown } | null)?.Regex
-        : null;
-      if (typeof regex === "string") found.add(regex);
-      left.push(inner);
-    }
+  for (const { pattern } of objectsIn(sections)) {
+    const regex = (pattern as { Regex?: unknown } | null | undefined)?.Regex;
+    if (typeof regex === "string") found.add(regex);
   }
   return [...found];
 }
