@@ -81,10 +81,9 @@ const NUMA = `
 Processors and memory
 
 On a machine with several NUMA nodes a processor reaches its own node's memory sooner than
-another's: by about half again to twice, not by ten times as is often said. op-dbus reads
-the nodes and the caches that processors share from /sys (never assuming that processors 0
-to 3 belong together), and keeps the threads and the memory of the embedding cache on one
-node where that helps.
+another's. op-dbus reads the nodes and the caches that processors share from /sys (never
+assuming that processors 0 to 3 belong together), and keeps the threads and the memory of
+the embedding cache on one node where that helps.
 
 On a machine with one node there is nothing to place, and nothing is done.
 
