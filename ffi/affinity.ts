@@ -1,5 +1,5 @@
 /** CPU affinity: sched_setaffinity, sched_getaffinity, sched_getcpu. */
-import { check, sys } from "./libc.ts";
+import { check, errno, sys } from "./libc.ts";
 
 /** Bytes of a CPU mask: 8192 CPUs, the kernel's largest NR_CPUS. */
 const MASK_BYTES = 1024;
@@ -12,7 +12,11 @@ const MASK_BYTES = 1024;
  */
 export function setAffinity(cpus: readonly number[], threadId = 0): void {
   const mask = cpuMask(cpus);
-  check(sys.sched_setaffinity(threadId, BigInt(MASK_BYTES), mask), "sched_setaffinity");
+  check(
+    sys.sched_setaffinity(threadId, BigInt(MASK_BYTES), mask),
+    errno[0],
+    "sched_setaffinity",
+  );
 }
 
 /** CPUs as a cpu_set_t. @throws {RangeError} for a number that no kernel has */
@@ -30,7 +34,11 @@ export function cpuMask(cpus: readonly number[]): Uint8Array<ArrayBuffer> {
 /** sched_getaffinity(2): the CPUs that a thread may run on, ascending. */
 export function getAffinity(threadId = 0): number[] {
   const mask = new Uint8Array(MASK_BYTES);
-  check(sys.sched_getaffinity(threadId, BigInt(MASK_BYTES), mask), "sched_getaffinity");
+  check(
+    sys.sched_getaffinity(threadId, BigInt(MASK_BYTES), mask),
+    errno[0],
+    "sched_getaffinity",
+  );
   const cpus: number[] = [];
   for (let cpu = 0; cpu < MASK_BYTES * 8; cpu++) {
     if (mask[cpu >> 3]! & (1 << (cpu & 7))) cpus.push(cpu);
@@ -40,5 +48,5 @@ export function getAffinity(threadId = 0): number[] {
 
 /** sched_getcpu(3): the CPU that the calling thread is on now. */
 export function currentCpu(): number {
-  return check(sys.sched_getcpu(), "sched_getcpu");
+  return check(sys.sched_getcpu(), errno[0], "sched_getcpu");
 }

@@ -5,7 +5,7 @@
  * Source: Linux `include/uapi/linux/btrfs.h`, `include/uapi/linux/fs.h`.
  */
 import { IOW } from "./ioctl.ts";
-import { check, sys } from "./libc.ts";
+import { check, errno, sys } from "./libc.ts";
 
 const BTRFS = 0x94;
 const CLONE_BYTES = 32, ENCODED_BYTES = 128, IOVEC_BYTES = 16;
@@ -31,7 +31,7 @@ export function cloneRange(
   raw.setBigUint64(8, BigInt(sourceOffset), true);
   raw.setBigUint64(16, BigInt(length), true);
   raw.setBigUint64(24, BigInt(offset), true);
-  check(sys.ioctl(fd, BigInt(CLONE_RANGE), raw), "clone range");
+  check(sys.ioctl(fd, BigInt(CLONE_RANGE), raw), errno[0], "clone range");
 }
 
 /** An extent in its compressed form. Lengths and offsets in bytes. */
@@ -67,5 +67,5 @@ export function encodedWrite(fd: number, extent: EncodedExtent): void {
   raw.setBigUint64(40, BigInt(extent.unencodedLength), true);
   raw.setBigUint64(48, BigInt(extent.unencodedOffset), true);
   raw.setUint32(56, extent.compression, true);
-  check(sys.ioctl(fd, BigInt(ENCODED_WRITE), raw), "encoded write");
+  check(sys.ioctl(fd, BigInt(ENCODED_WRITE), raw), errno[0], "encoded write");
 }

@@ -1,5 +1,5 @@
 /** Listing folders by descriptor, with names as bytes (file names need not be UTF-8). */
-import { type BytePath, checkSize, sys } from "./libc.ts";
+import { type BytePath, checkSize, errno, sys } from "./libc.ts";
 import { SysError } from "./errno.ts";
 import { O_DIRECTORY, O_NOFOLLOW, O_RDONLY, open, read, withFd } from "./files.ts";
 
@@ -70,7 +70,12 @@ function eachPiece(
   const raw = new Uint8Array(64 * 1024);
   const view = new DataView(raw.buffer);
   for (;;) {
-    const n = checkSize(sys.getdents64(fd, raw, BigInt(raw.length)), "getdents64", path);
+    const n = checkSize(
+      sys.getdents64(fd, raw, BigInt(raw.length)),
+      errno[0],
+      "getdents64",
+      path,
+    );
     if (n === 0) return;
     visit(raw, view, n);
   }

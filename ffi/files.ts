@@ -66,8 +66,11 @@ export function open(path: BytePath, flags: number, mode = 0): number {
 /** openat(2); see {@link open}. */
 export function openAt(dirFd: number, path: BytePath, flags: number, mode = 0): number {
   const name = shortLived(path);
-  const fd = tryOpen(() => sys.openat(dirFd, name, flags | O_CLOEXEC, mode));
-  return check(fd, "open", path);
+  const fd = tryOpen(() => {
+    const opened = sys.openat(dirFd, name, flags | O_CLOEXEC, mode);
+    return opened < 0 ? -errno[0] : opened;
+  });
+  return check(fd, -fd, "open", path);
 }
 
 /**
@@ -93,8 +96,11 @@ export function openBeneath(
   openHow[2] = BigInt(resolve);
   const [at, path0, how] = [BigInt(dirFd), pointerNumber(name), pointerNumber(openHow)];
   const call = BigInt(arch.syscall.openat2), folder = BigInt.asUintN(64, at);
-  const fd = tryOpen(() => sys.syscall(call, folder, path0, how, 24n, 0n, 0n));
-  return checkSize(fd, "openat2", path);
+  const fd = tryOpen(() => {
+    const opened = sys.syscall(call, folder, path0, how, 24n, 0n, 0n);
+    return opened < 0n ? -errno[0] : Number(opened);
+  });
+  return check(fd, -fd, "openat2", path);
 }
 
 /** struct open_how: flags, mode, resolve. */
@@ -107,7 +113,7 @@ export function pointerNumber(buffer: Uint8Array | BigUint64Array): bigint {
 
 /** close(2). */
 export function close(fd: number): void {
-  check(sys.close(fd), "close");
+  check(sys.close(fd), errno[0], "close");
 }
 
 /** Opens, runs, closes: also when `body` throws. */
@@ -123,8 +129,8 @@ export function withFd<T>(fd: number, body: (fd: number) => T): T {
 export function read(fd: number, into: Uint8Array): number {
   for (;;) {
     const n = sys.read(fd, into as BufferSource, BigInt(into.length));
+    const number = errno[0];
     if (n >= 0n) return Number(n);
-    const number = errno();
     if (number !== 4) throw new SysError("read", "", number); // 4 = EINTR
   }
 }
@@ -135,11 +141,11 @@ export function writeAll(fd: number, bytes: Uint8Array): void {
   while (done < bytes.length) {
     const rest = bytes.subarray(done);
     const n = sys.write(fd, rest as BufferSource, BigInt(rest.length));
+    const number = errno[0];
     if (n >= 0n) {
       done += Number(n);
       continue;
     }
-    const number = errno();
     if (number !== 4) throw new SysError("write", "", number);
   }
 }
@@ -151,6 +157,7 @@ export function pread(fd: number, into: Uint8Array, offset: number): number {
     const rest = into.subarray(done);
     const n = checkSize(
       sys.pread(fd, rest as BufferSource, BigInt(rest.length), BigInt(offset + done)),
+      errno[0],
       "pread",
     );
     if (n === 0) break;
@@ -166,6 +173,7 @@ export function pwriteAll(fd: number, bytes: Uint8Array, offset: number): void {
     const rest = bytes.subarray(done);
     done += checkSize(
       sys.pwrite(fd, rest as BufferSource, BigInt(rest.length), BigInt(offset + done)),
+      errno[0],
       "pwrite",
     );
   }
@@ -173,12 +181,12 @@ export function pwriteAll(fd: number, bytes: Uint8Array, offset: number): void {
 
 /** fsync(2): data and metadata of a file, or the entries of a folder. */
 export function fsync(fd: number, path: BytePath = ""): void {
-  check(sys.fsync(fd), "fsync", path);
+  check(sys.fsync(fd), errno[0], "fsync", path);
 }
 
 /** fdatasync(2). */
 export function fdatasync(fd: number, path: BytePath = ""): void {
-  check(sys.fdatasync(fd), "fdatasync", path);
+  check(sys.fdatasync(fd), errno[0], "fdatasync", path);
 }
 
 const SYNC_FILE_RANGE_WRITE = 2;
@@ -193,7 +201,7 @@ export function startWriteback(fd: number): void {
 
 /** syncfs(2): everything on the file system that `fd` is on. */
 export function syncfs(fd: number, path: BytePath = ""): void {
-  check(sys.syncfs(fd), "syncfs", path);
+  check(sys.syncfs(fd), errno[0], "syncfs", path);
 }
 
 /** fsync of a folder by path: makes renames and new entries in it durable. */
@@ -203,7 +211,7 @@ export function fsyncFolder(path: BytePath): void {
 
 /** ftruncate(2). */
 export function ftruncate(fd: number, sizeBytes: number): void {
-  check(sys.ftruncate(fd, BigInt(sizeBytes)), "ftruncate");
+  check(sys.ftruncate(fd, BigInt(sizeBytes)), errno[0], "ftruncate");
 }
 
 /**
@@ -216,7 +224,7 @@ export function fallocate(
   offset: number,
   length: number,
 ): void {
-  check(sys.fallocate(fd, mode, BigInt(offset), BigInt(length)), "fallocate");
+  check(sys.fallocate(fd, mode, BigInt(offset), BigInt(length)), errno[0], "fallocate");
 }
 
 export const POSIX_FADV_RANDOM = 1;
@@ -246,6 +254,7 @@ export function renameAt(
   const from = shortLived(oldPath), to = shortLived(newPath, 1);
   check(
     sys.renameat2(oldDirFd, from, newDirFd, to, flags),
+    errno[0],
     "renameat2",
     `${printable(oldPath)} -> ${printable(newPath)}`,
   );
@@ -264,44 +273,54 @@ export function linkAt(
   newPath: BytePath,
 ): void {
   const from = shortLived(oldPath), to = shortLived(newPath, 1);
-  check(sys.linkat(oldDirFd, from, newDirFd, to, 0), "linkat", newPath);
+  check(sys.linkat(oldDirFd, from, newDirFd, to, 0), errno[0], "linkat", newPath);
 }
 
 /** symlinkat(2). */
 export function symlinkAt(target: BytePath, dirFd: number, path: BytePath): void {
   const to = shortLived(target, 1), name = shortLived(path);
-  check(sys.symlinkat(to, dirFd, name), "symlinkat", path);
+  check(sys.symlinkat(to, dirFd, name), errno[0], "symlinkat", path);
 }
 
 /** readlinkat(2): the target's bytes. */
 export function readlinkAt(dirFd: number, path: BytePath): Uint8Array<ArrayBuffer> {
   const name = shortLived(path);
   const into = new Uint8Array(4096);
-  const n = checkSize(sys.readlinkat(dirFd, name, into, 4096n), "readlinkat", path);
+  const n = checkSize(
+    sys.readlinkat(dirFd, name, into, 4096n),
+    errno[0],
+    "readlinkat",
+    path,
+  );
   return into.slice(0, n);
 }
 
 /** unlinkat(2). @param flags AT_REMOVEDIR removes an empty folder */
 export function unlinkAt(dirFd: number, path: BytePath, flags = 0): void {
   const name = shortLived(path);
-  check(sys.unlinkat(dirFd, name, flags), "unlinkat", path);
+  check(sys.unlinkat(dirFd, name, flags), errno[0], "unlinkat", path);
 }
 
 /** mkdirat(2). */
 export function mkdirAt(dirFd: number, path: BytePath, mode: number): void {
   const name = shortLived(path);
-  check(sys.mkdirat(dirFd, name, mode), "mkdirat", path);
+  check(sys.mkdirat(dirFd, name, mode), errno[0], "mkdirat", path);
 }
 
 /** fchmod(2). */
 export function fchmod(fd: number, mode: number): void {
-  check(sys.fchmod(fd, mode), "fchmod");
+  check(sys.fchmod(fd, mode), errno[0], "fchmod");
 }
 
 /** fchownat(2) without following a link. */
 export function chownAt(dirFd: number, path: BytePath, uid: number, gid: number): void {
   const name = shortLived(path);
-  check(sys.fchownat(dirFd, name, uid, gid, AT_SYMLINK_NOFOLLOW), "fchownat", path);
+  check(
+    sys.fchownat(dirFd, name, uid, gid, AT_SYMLINK_NOFOLLOW),
+    errno[0],
+    "fchownat",
+    path,
+  );
 }
 
 /** A time as the kernel has it. */
@@ -331,6 +350,7 @@ export function utimesAt(
   const name = shortLived(path), times = timePair(atime, mtime);
   check(
     sys.utimensat(dirFd, name, times, AT_SYMLINK_NOFOLLOW),
+    errno[0],
     "utimensat",
     path,
   );
@@ -342,20 +362,20 @@ export function utimesAt(
  */
 export function utimesOf(fd: number, atime: Timespec, mtime: Timespec): void {
   const name = shortLived(`/proc/self/fd/${fd}`), times = timePair(atime, mtime);
-  check(sys.utimensat(AT_FDCWD, name, times, 0), "utimensat");
+  check(sys.utimensat(AT_FDCWD, name, times, 0), errno[0], "utimensat");
 }
 
 /** pipe2(2) with O_CLOEXEC. */
 export function pipe(): { readFd: number; writeFd: number } {
   const fds = new Int32Array(2);
-  check(sys.pipe2(fds, O_CLOEXEC), "pipe2");
+  check(sys.pipe2(fds, O_CLOEXEC), errno[0], "pipe2");
   return { readFd: fds[0]!, writeFd: fds[1]! };
 }
 
 /** memfd_create(2). @throws {SysError} ENOSYS where libc has no such function */
 export function memfdCreate(name: string): number {
   if (sys.memfd_create === null) throw new SysError("memfd_create", name, 38);
-  return check(sys.memfd_create(cString(name), 1), "memfd_create", name);
+  return check(sys.memfd_create(cString(name), 1), errno[0], "memfd_create", name);
 }
 
 /** umask(2): sets the file-creation mask, returns the previous one. */
@@ -366,27 +386,4 @@ export function umask(mask: number): number {
 /** geteuid(2). */
 export function effectiveUid(): number {
   return sys.geteuid();
-}
-
-/** mount(2). */
-export function mount(
-  source: string,
-  target: string,
-  type: string,
-  flags: bigint,
-  data: string,
-): void {
-  const result = sys.mount(
-    cString(source),
-    cString(target),
-    cString(type),
-    flags,
-    cString(data),
-  );
-  check(result, "mount", target);
-}
-
-/** umount2(2). */
-export function unmount(target: string, flags = 0): void {
-  check(sys.umount2(cString(target), flags), "umount2", target);
 }

@@ -19,8 +19,9 @@ const EWOULDBLOCK = 11;
  */
 export function flock(fd: number, operation: number): boolean {
   for (;;) {
-    if (sys.flock(fd, operation) === 0) return true;
-    const number = errno();
+    const result = sys.flock(fd, operation);
+    const number = errno[0];
+    if (result === 0) return true;
     if (number === EWOULDBLOCK) return false;
     if (number !== EINTR) throw new SysError("flock", "", number);
   }

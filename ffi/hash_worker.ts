@@ -63,8 +63,9 @@ function readInto(
   let length = 0;
   while (Atomics.load(control, 4) === 0) {
     const most = BigInt(chunk.length);
-    const n = Number(calls.pread(fd, chunk, most, BigInt(length)));
-    const failed = n < 0 ? errno[0]! : 0;
+    const result = calls.pread(fd, chunk, most, BigInt(length));
+    const failed = result < 0n ? errno[0]! : 0;
+    const n = Number(result);
     if (failed === 4) continue; // EINTR
     if (failed !== 0) length = -failed;
     if (n <= 0) break;

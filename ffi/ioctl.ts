@@ -4,7 +4,7 @@
  * Source: Linux `include/uapi/asm-generic/ioctl.h`, which both supported architectures
  * use: so a request has the same number on x86_64 and aarch64.
  */
-import { type BytePath, check, sys } from "./libc.ts";
+import { type BytePath, check, errno, sys } from "./libc.ts";
 
 const NONE = 0, WRITE = 1, READ = 2;
 
@@ -49,6 +49,7 @@ export function ioctl(
 ): number {
   return check(
     sys.ioctl(fd, BigInt(request), argument as BufferSource | null),
+    errno[0],
     call,
     path,
   );

@@ -72,9 +72,10 @@ export class Mapping implements Disposable {
 
   static #map(fd: number, length: number, prot: number, flags: number, offset: number) {
     const address = sys.mmap(null, BigInt(length), prot, flags, fd, BigInt(offset));
+    const number = errno[0];
     const failed = address === null ||
       Deno.UnsafePointer.value(address) === 2n ** 64n - 1n;
-    if (failed) throw new SysError("mmap", `${length} bytes`, errno());
+    if (failed) throw new SysError("mmap", `${length} bytes`, number);
     return new Mapping(address, length);
   }
 
@@ -111,13 +112,13 @@ export class Mapping implements Disposable {
     const start = offset === 0 ? this.address : Deno.UnsafePointer.create(
       Deno.UnsafePointer.value(this.address) + BigInt(offset),
     );
-    check(sys.madvise(start, BigInt(length), advice), "madvise");
+    check(sys.madvise(start, BigInt(length), advice), errno[0], "madvise");
   }
 
   /** mincore(2): one byte per page, lowest bit set when the page is resident. */
   residency(): Uint8Array<ArrayBuffer> {
     const pages = new Uint8Array(Math.ceil(this.length / PAGE_BYTES));
-    check(sys.mincore(this.address, BigInt(this.length), pages), "mincore");
+    check(sys.mincore(this.address, BigInt(this.length), pages), errno[0], "mincore");
     return pages;
   }
 
@@ -126,7 +127,7 @@ export class Mapping implements Disposable {
     if (!this.#open) return;
     this.#open = false;
     finalizer.unregister(this);
-    check(sys.munmap(this.#address, BigInt(this.length)), "munmap");
+    check(sys.munmap(this.#address, BigInt(this.length)), errno[0], "munmap");
   }
 
   [Symbol.dispose](): void {

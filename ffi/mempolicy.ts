@@ -60,9 +60,11 @@ export function hasLibnuma(): boolean {
   return libnuma() !== null;
 }
 
+/** syscall(2), but with the error's number negated in place of -1, as the kernel has it. */
 function raw(number: number, ...args: bigint[]): bigint {
   const [a = 0n, b = 0n, c = 0n, d = 0n, e = 0n, f = 0n] = args;
-  return sys.syscall(BigInt(number), a, b, c, d, e, f);
+  const result = sys.syscall(BigInt(number), a, b, c, d, e, f);
+  return result < 0n ? BigInt(-errno[0]) : result;
 }
 
 function addressOf(buffer: BufferSource | null): bigint {
@@ -72,7 +74,7 @@ function addressOf(buffer: BufferSource | null): bigint {
 }
 
 function checkLong(result: bigint, call: string, what = ""): void {
-  if (result < 0n) throw new SysError(call, what, errno());
+  if (result < 0n) throw new SysError(call, what, Number(-result));
 }
 
 function maskOf(nodes: readonly number[]): BigUint64Array<ArrayBuffer> {

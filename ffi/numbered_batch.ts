@@ -4,7 +4,7 @@
  * Source: openat(2), cachestat(2) (Linux 6.5; without it a page counts as resident when a
  * read with RWF_NOWAIT gets it), preadv2(2), posix_fadvise(2).
  */
-import type { sys } from "./libc.ts";
+import type { Errno, sys } from "./libc.ts";
 import { O_CLOEXEC, O_NOFOLLOW, O_NONBLOCK, O_RDONLY } from "./files.ts";
 
 /** Most files of one batch. */
@@ -43,8 +43,8 @@ type Libc = Pick<
 /** What {@link fillBatch} works on; plain values, because it also runs in a worker. */
 export interface BatchJob {
   readonly libc: Libc;
-  /** The thread's errno. */
-  readonly errno: () => number;
+  /** The thread's. */
+  readonly errno: Errno;
   readonly folderFd: number;
   readonly openFlags: number;
   /** Room for a name; the suffix and a NUL are put behind the digits. */
@@ -76,7 +76,7 @@ export interface BatchJob {
 export function fillBatch(job: BatchJob, first: number, last: number): number {
   const RWF_NOWAIT = 8, EINTR = 4, WILLNEED = 3, DONTNEED = 4, SEEK_END = 2;
   const PAGE_BYTES = 4096, OPEN_FILES = 64;
-  const { libc, name, into, starts, lengths, structs } = job;
+  const { libc, errno, name, into, starts, lengths, structs } = job;
   const most = Math.min(last - first, lengths.length);
   // Files whose pages must come from the disk: at, descriptor, size, bytes read, and from
   // where on nothing was in memory.
@@ -95,7 +95,7 @@ export function fillBatch(job: BatchJob, first: number, last: number): number {
     starts[count] = used;
     const fd = libc.openat(job.folderFd, name, job.openFlags, 0);
     if (fd < 0) {
-      lengths[count] = -job.errno();
+      lengths[count] = -errno[0];
       continue;
     }
     const range = job.structsAddress + 16n, stat = job.structsAddress + 32n;
@@ -124,10 +124,11 @@ export function fillBatch(job: BatchJob, first: number, last: number): number {
     while (lengths[at]! >= 0 && lengths[at]! < size) {
       const rest = into.subarray(start + lengths[at]!, start + size);
       const offset = BigInt(lengths[at]!), wanted = BigInt(rest.length);
-      const n = Number(libc.pread(fd, rest as BufferSource, wanted, offset));
-      if (n === 0) break;
-      if (n > 0) lengths[at]! += n;
-      else if (job.errno() !== EINTR) lengths[at] = -job.errno();
+      const n = libc.pread(fd, rest as BufferSource, wanted, offset);
+      const number = errno[0];
+      if (n === 0n) break;
+      if (n > 0n) lengths[at]! += Number(n);
+      else if (number !== EINTR) lengths[at] = -number;
     }
     libc.posix_fadvise(fd, BigInt(absentFrom), 0n, DONTNEED);
     libc.close(fd);

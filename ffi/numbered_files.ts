@@ -10,7 +10,7 @@
  */
 import { setImmediate } from "node:timers";
 import { arch } from "./arch.ts";
-import { errno, sys } from "./libc.ts";
+import { errnoOfThread, sys } from "./libc.ts";
 import { SysError } from "./errno.ts";
 import { eachName } from "./directory.ts";
 import { pointerNumber } from "./files.ts";
@@ -79,7 +79,7 @@ async function* readHere(files: NumberedFiles): AsyncGenerator<FileBatch> {
   const structs = new BigUint64Array(STRUCTS_WORDS);
   const job: BatchJob = {
     libc: sys,
-    errno,
+    errno: errnoOfThread(),
     folderFd: files.folderFd,
     openFlags: OPEN_FLAGS,
     name: new Uint8Array(64),

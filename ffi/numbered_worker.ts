@@ -2,7 +2,7 @@
  * A worker that reads numbered files ahead of whoever uses them.
  */
 import { arch } from "./arch.ts";
-import type { sys } from "./libc.ts";
+import type { Errno, sys } from "./libc.ts";
 import { LIBC_SYMBOLS } from "./libc_symbols.ts";
 import { libraryCandidates } from "./library.ts";
 import { openWorkerLibc } from "./worker_libc.ts";
@@ -65,7 +65,7 @@ function readWorker(fill: typeof fillBatch, open: typeof openWorkerLibc): void {
     postMessage: (filled: Filled, transfer: ArrayBuffer[]) => void;
   };
   let start: WorkerStart, libc: typeof sys | null = null;
-  let errnoView: Int32Array, first = 0;
+  let errno: Errno, first = 0;
   scope.onmessage = ({ data }) => {
     if ("libraries" in data) {
       start = data;
@@ -73,7 +73,8 @@ function readWorker(fill: typeof fillBatch, open: typeof openWorkerLibc): void {
       libc = open(data.libraries, data.symbols) as typeof sys | null;
       const where = libc?.__errno_location();
       if (where) {
-        errnoView = new Int32Array(Deno.UnsafePointerView.getArrayBuffer(where, 4));
+        const buffer = Deno.UnsafePointerView.getArrayBuffer(where, 4);
+        errno = new Int32Array(buffer) as unknown as Errno;
       }
       return;
     }
@@ -85,7 +86,7 @@ function readWorker(fill: typeof fillBatch, open: typeof openWorkerLibc): void {
     const count = libc === null ? -1 : fill(
       {
         libc,
-        errno: () => errnoView[0]!,
+        errno,
         folderFd: start.files.folderFd,
         openFlags: start.openFlags,
         name: new Uint8Array(64),

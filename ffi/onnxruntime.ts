@@ -4,7 +4,7 @@
  * Source: onnxruntime_c_api.h; https://onnxruntime.ai/docs/api/c/
  */
 import { openLibraryAt } from "./library.ts";
-import { check, cString, sys } from "./libc.ts";
+import { check, cString, errno, sys } from "./libc.ts";
 import type { NativeThread } from "./native_thread.ts";
 import { type OutputTensor, readOutput } from "./onnxruntime_output.ts";
 import {
@@ -82,7 +82,11 @@ const LIBRARY_SYMBOLS = {
  * $TMPDIR and sends events over HTTPS. Source: onnxruntime/core/platform/posix/telemetry.cc.
  */
 function refuseTelemetry(): void {
-  check(sys.setenv(cString("ORT_DISABLE_TELEMETRY"), cString("1"), 1), "setenv");
+  check(
+    sys.setenv(cString("ORT_DISABLE_TELEMETRY"), cString("1"), 1),
+    errno[0],
+    "setenv",
+  );
 }
 
 /** The C API of one loaded library. Lives as long as the process: it has threads. */

@@ -24,10 +24,10 @@ export function openIfThere(
   ...also: readonly number[]
 ): number | null {
   const name = shortLived(path);
-  const fd = tryOpen(() => sys.openat(dirFd, name, flags | O_CLOEXEC, 0));
-  if (fd < 0) {
-    const number = errno();
-    if (number === ENOENT || also.includes(number)) return null;
-  }
-  return check(fd, "open", path);
+  const fd = tryOpen(() => {
+    const opened = sys.openat(dirFd, name, flags | O_CLOEXEC, 0);
+    return opened < 0 ? -errno[0] : opened;
+  });
+  if (fd === -ENOENT || also.includes(-fd)) return null;
+  return check(fd, -fd, "open", path);
 }

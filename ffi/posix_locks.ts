@@ -3,7 +3,7 @@
  * one byte of its `-shm` file for as long as a database is open.
  */
 import { pointerNumber } from "./files.ts";
-import { check, sys } from "./libc.ts";
+import { check, errno, sys } from "./libc.ts";
 
 const F_GETLK = 5;
 const F_WRLCK = 1;
@@ -23,6 +23,10 @@ export function lockHolder(fd: number, offset: number): number | null {
   view.setInt16(0, F_WRLCK, true);
   view.setBigInt64(8, BigInt(offset), true);
   view.setBigInt64(16, 1n, true);
-  check(sys.fcntl(fd, F_GETLK, BigInt.asIntN(64, pointerNumber(raw))), "fcntl F_GETLK");
+  check(
+    sys.fcntl(fd, F_GETLK, BigInt.asIntN(64, pointerNumber(raw))),
+    errno[0],
+    "fcntl F_GETLK",
+  );
   return view.getInt16(0, true) === F_UNLCK ? null : view.getInt32(24, true);
 }

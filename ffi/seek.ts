@@ -1,6 +1,5 @@
 /** lseek(2) for holes: where a sparse file has data, and where it has none. */
-import { errno, sys } from "./libc.ts";
-import { SysError } from "./errno.ts";
+import { checkSize, errno, sys } from "./libc.ts";
 
 const SEEK_DATA = 3;
 const SEEK_HOLE = 4;
@@ -15,13 +14,10 @@ export function nextData(
   fd: number,
   offset: number,
 ): { start: number; end: number } | null {
-  const start = Number(sys.lseek(fd, BigInt(offset), SEEK_DATA));
-  if (start < 0) {
-    const number = errno();
-    if (number === ENXIO) return null;
-    throw new SysError("lseek", "", number);
-  }
-  const end = Number(sys.lseek(fd, BigInt(start), SEEK_HOLE));
-  if (end < 0) throw new SysError("lseek", "", errno());
-  return { start, end };
+  const start = sys.lseek(fd, BigInt(offset), SEEK_DATA);
+  const number = errno[0];
+  if (start < 0n && number === ENXIO) return null;
+  checkSize(start, number, "lseek");
+  const end = checkSize(sys.lseek(fd, start, SEEK_HOLE), errno[0], "lseek");
+  return { start: Number(start), end };
 }

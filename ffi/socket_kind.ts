@@ -1,5 +1,5 @@
 /** What kind of socket a descriptor is. Source: socket(7), asm-generic/socket.h. */
-import { check, sys } from "./libc.ts";
+import { check, errno, sys } from "./libc.ts";
 
 const SOL_SOCKET = 1, SO_TYPE = 3, SO_ACCEPTCONN = 30, SO_DOMAIN = 39;
 const AF_UNIX = 1, SOCK_STREAM = 1;
@@ -16,6 +16,11 @@ export function isListeningUnixStream(fd: number): boolean {
 
 function option(fd: number, name: number): number {
   const value = new Int32Array(1), length = Uint32Array.of(value.byteLength);
-  check(sys.getsockopt(fd, SOL_SOCKET, name, value, length), "getsockopt", `fd ${fd}`);
+  check(
+    sys.getsockopt(fd, SOL_SOCKET, name, value, length),
+    errno[0],
+    "getsockopt",
+    `fd ${fd}`,
+  );
   return value[0]!;
 }

@@ -1,6 +1,6 @@
 /** fstat, fstatat and statfs, with the struct layout of this architecture. */
 import { arch } from "./arch.ts";
-import { type BytePath, check, cString, shortLived, sys } from "./libc.ts";
+import { type BytePath, check, cString, errno, shortLived, sys } from "./libc.ts";
 import { AT_SYMLINK_NOFOLLOW, type Timespec } from "./files.ts";
 
 /** The fields of `struct stat` that op-dbus uses. */
@@ -43,7 +43,7 @@ const statBuffer = new DataView(new ArrayBuffer(arch.stat.sizeBytes));
 
 /** fstat(2). */
 export function fstat(fd: number, path: BytePath = ""): Stat {
-  check(sys.fstat(fd, statBuffer), "fstat", path);
+  check(sys.fstat(fd, statBuffer), errno[0], "fstat", path);
   return decode(statBuffer);
 }
 
@@ -51,7 +51,7 @@ export function fstat(fd: number, path: BytePath = ""): Stat {
 export function statAt(dirFd: number, path: BytePath, follow = false): Stat {
   const name = shortLived(path);
   const flags = follow ? 0 : AT_SYMLINK_NOFOLLOW;
-  check(sys.fstatat(dirFd, name, statBuffer, flags), "fstatat", path);
+  check(sys.fstatat(dirFd, name, statBuffer, flags), errno[0], "fstatat", path);
   return decode(statBuffer);
 }
 
@@ -96,14 +96,14 @@ export interface FileSystemStat {
 export function statfs(path: BytePath): FileSystemStat {
   const name = cString(path);
   const raw = new DataView(new ArrayBuffer(120));
-  check(sys.statfs(name, raw), "statfs", path);
+  check(sys.statfs(name, raw), errno[0], "statfs", path);
   return decodeStatfs(raw);
 }
 
 /** fstatfs(2) of a descriptor. */
 export function fstatfs(fd: number, path: BytePath = ""): FileSystemStat {
   const raw = new DataView(new ArrayBuffer(120));
-  check(sys.fstatfs(fd, raw), "fstatfs", path);
+  check(sys.fstatfs(fd, raw), errno[0], "fstatfs", path);
   return decodeStatfs(raw);
 }
 

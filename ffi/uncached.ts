@@ -70,7 +70,7 @@ function vectored(
     0n,
     BigInt(flags),
   );
-  return result >= 0n ? Number(result) : -errno();
+  return result < 0n ? -errno[0] : Number(result);
 }
 
 // struct cachestat_range and struct cachestat.

@@ -1,5 +1,5 @@
 /** Datagrams to unix sockets. Source: unix(7), sendto(2). */
-import { check, checkSize, cString, sys } from "./libc.ts";
+import { check, checkSize, cString, errno, sys } from "./libc.ts";
 import { SysError } from "./errno.ts";
 import { O_CLOEXEC, withFd } from "./files.ts";
 
@@ -22,11 +22,14 @@ export function sendDatagram(path: string, bytes: Uint8Array<ArrayBuffer>): void
   const address = new Uint8Array(FAMILY_BYTES + name.length);
   new DataView(address.buffer).setUint16(0, AF_UNIX, true);
   address.set(name, FAMILY_BYTES);
-  withFd(check(sys.socket(AF_UNIX, SOCK_DGRAM | O_CLOEXEC, 0), "socket"), (fd) => {
-    const length = BigInt(bytes.length);
-    const sent = sys.sendto(fd, bytes, length, MSG_NOSIGNAL, address, address.length);
-    checkSize(sent, "sendto", path);
-  });
+  withFd(
+    check(sys.socket(AF_UNIX, SOCK_DGRAM | O_CLOEXEC, 0), errno[0], "socket"),
+    (fd) => {
+      const length = BigInt(bytes.length);
+      const sent = sys.sendto(fd, bytes, length, MSG_NOSIGNAL, address, address.length);
+      checkSize(sent, errno[0], "sendto", path);
+    },
+  );
 }
 
 const CLOCK_MONOTONIC = 1;
@@ -34,6 +37,6 @@ const CLOCK_MONOTONIC = 1;
 /** CLOCK_MONOTONIC, microseconds, as clock_gettime(2) tells it. */
 export function monotonicUs(): number {
   const time = new BigInt64Array(2);
-  check(sys.clock_gettime(CLOCK_MONOTONIC, time), "clock_gettime");
+  check(sys.clock_gettime(CLOCK_MONOTONIC, time), errno[0], "clock_gettime");
   return Number(time[0]! * 1_000_000n + time[1]! / 1000n);
 }

@@ -1,5 +1,5 @@
 /** Extended attributes: setxattr(2) and kin. Names are bytes or strings, values bytes. */
-import { type BytePath, check, checkSize, cString, sys } from "./libc.ts";
+import { type BytePath, check, checkSize, cString, errno, sys } from "./libc.ts";
 import { isSysError } from "./errno.ts";
 
 /** setxattr(2) on an open file. An empty value clears `btrfs.compression`. */
@@ -12,20 +12,25 @@ export function fsetxattr(fd: number, name: BytePath, value: Uint8Array): void {
     BigInt(value.length),
     0,
   );
-  check(result, "fsetxattr", name);
+  check(result, errno[0], "fsetxattr", name);
 }
 
 /** lsetxattr(2): on the link itself where `path` is one. */
 export function lsetxattr(path: BytePath, name: BytePath, value: Uint8Array): void {
   const file = cString(path), key = cString(name);
   const size = BigInt(value.length);
-  check(sys.lsetxattr(file, key, value as BufferSource, size, 0), "lsetxattr", path);
+  check(
+    sys.lsetxattr(file, key, value as BufferSource, size, 0),
+    errno[0],
+    "lsetxattr",
+    path,
+  );
 }
 
 /** lremovexattr(2). */
 export function lremovexattr(path: BytePath, name: BytePath): void {
   const file = cString(path), key = cString(name);
-  check(sys.lremovexattr(file, key), "lremovexattr", path);
+  check(sys.lremovexattr(file, key), errno[0], "lremovexattr", path);
 }
 
 /** fgetxattr(2); null when the file has no such attribute (or the file system none). */
@@ -35,6 +40,7 @@ export function fgetxattr(fd: number, name: BytePath): Uint8Array<ArrayBuffer> |
   try {
     const n = checkSize(
       sys.fgetxattr(fd, key, into, BigInt(into.length)),
+      errno[0],
       "fgetxattr",
       name,
     );
@@ -55,6 +61,7 @@ export function lgetxattr(
   try {
     const n = checkSize(
       sys.lgetxattr(file, key, into, BigInt(into.length)),
+      errno[0],
       "lgetxattr",
       path,
     );
@@ -71,6 +78,7 @@ export function llistxattr(path: BytePath): Uint8Array<ArrayBuffer>[] {
   const into = new Uint8Array(65536); // XATTR_LIST_MAX
   const n = checkSize(
     sys.llistxattr(file, into, BigInt(into.length)),
+    errno[0],
     "llistxattr",
     path,
   );
@@ -79,10 +87,14 @@ export function llistxattr(path: BytePath): Uint8Array<ArrayBuffer>[] {
 
 /** flistxattr(2): the names, as bytes. */
 export function flistxattr(fd: number): Uint8Array<ArrayBuffer>[] {
-  const size = checkSize(sys.flistxattr(fd, EMPTY, 0n), "flistxattr");
+  const size = checkSize(sys.flistxattr(fd, EMPTY, 0n), errno[0], "flistxattr");
   if (size === 0) return [];
   const into = new Uint8Array(65536); // XATTR_LIST_MAX
-  const n = checkSize(sys.flistxattr(fd, into, BigInt(into.length)), "flistxattr");
+  const n = checkSize(
+    sys.flistxattr(fd, into, BigInt(into.length)),
+    errno[0],
+    "flistxattr",
+  );
   return splitNames(into, n);
 }
 

@@ -7,7 +7,6 @@ import {
   close,
   fallocate,
   fsync,
-  mount,
   O_CREAT,
   O_EXCL,
   O_NOFOLLOW,
@@ -18,6 +17,7 @@ import {
   unlinkAt,
   withFd,
 } from "../../ffi/files.ts";
+import { mount } from "../../ffi/mount.ts";
 import { AT_FDCWD, fsyncFolder, rename, RENAME_NOREPLACE } from "../../ffi/files.ts";
 import { attachLoop } from "../../ffi/loop.ts";
 import { fstat, isRegular, statAt, statfs } from "../../ffi/stat.ts";
