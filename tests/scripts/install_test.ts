@@ -62,15 +62,26 @@ class Release implements AsyncDisposable {
   }
 }
 
+/**
+ * A stand-in of the folder that the executable unpacks itself into, for uninstalling takes
+ * that away: root's is not under HOME. Last on standard output stands what is left of it.
+ */
+const STAGE = Deno.uid() === 0
+  ? ["unshare", "--mount", "sh", "-c", "mount -t tmpfs tmpfs /var/cache && cd /var/cache"]
+  : ["sh", "-c", 'mkdir -p "$HOME/.cache" && cd "$HOME/.cache"'];
+STAGE[STAGE.length - 1] +=
+  ' && mkdir -p op-dbus && sh -s -- "$@"; code=$?; ls; exit $code';
+
 /** Runs install.sh from standard input, as `curl | sh` does. */
 async function install(
   args: string[],
   { path = Deno.env.get("PATH")!, script = INSTALLER } = {},
 ) {
+  await using home = await tempFolder();
   const child = new Deno.Command("setsid", {
-    args: ["-w", "sh", "-s", "--", ...args],
+    args: ["-w", ...STAGE, "sh", ...args],
     clearEnv: true,
-    env: { PATH: path, HOME: Deno.env.get("HOME") ?? "/" },
+    env: { PATH: path, HOME: home.path },
     stdin: "piped",
     stdout: "piped",
     stderr: "piped",
@@ -125,6 +136,7 @@ for (
     const args = [...flags(release, prefix), "--yes", "lxc@1.2.0", "net@^1.0"];
     const second = await install(args, { path });
     assertEquals([second.code, second.stderr], [0, ""]);
+    assertIncludes(second.stdout, /\nop-dbus\n$/);
     assertIncludes(await sh(bin, "version"), "op-dbus 1.1.0");
     assertIncludes(await sh(`${bin}.previous`, "version"), "op-dbus 1.0.0");
     assertEquals(
@@ -138,7 +150,10 @@ for (
       0,
     );
     assertTrue((await Deno.stat(bin)).isFile);
-    assertEquals((await install(["--uninstall", "--prefix", prefix])).code, 0);
+    const gone = await install(["--uninstall", "--prefix", prefix]);
+    assertEquals(gone.code, 0);
+    // Also what the executable had unpacked.
+    assertEquals(gone.stdout.includes("\nop-dbus\n"), false, gone.stdout);
     assertEquals([...Deno.readDirSync(`${prefix}/bin`)], []);
   });
 
