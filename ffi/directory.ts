@@ -60,7 +60,9 @@ export function eachName(
   });
 }
 
-/** getdents64(2) until the folder's end: a buffer full of entries at a time. */
+const SEEK_SET = 0;
+
+/** getdents64(2) from the folder's start to its end: a buffer full of entries at a time. */
 function eachPiece(
   fd: number,
   path: BytePath,
@@ -69,6 +71,7 @@ function eachPiece(
   if (sys.getdents64 === null) throw new SysError("getdents64", "", 38);
   const raw = new Uint8Array(64 * 1024);
   const view = new DataView(raw.buffer);
+  checkSize(sys.lseek(fd, 0n, SEEK_SET), errno[0], "lseek", path); // it may have been read
   for (;;) {
     const n = checkSize(
       sys.getdents64(fd, raw, BigInt(raw.length)),

@@ -7,7 +7,8 @@ import { openFolder, setReadOnly, setReceived } from "../../ffi/btrfs.ts";
 import { withFd } from "../../ffi/files.ts";
 import { OpError } from "../../lib/base/errors.ts";
 import { HOST_POLICY, PLUGIN_POLICY } from "../../lib/stream/policy.ts";
-import { parentsInFolder, VerifiedSnapshots } from "../../lib/stream/parents.ts";
+import { parentsInFolder } from "../../lib/stream/parents.ts";
+import { VerifiedSnapshots } from "../support/verified_snapshots.ts";
 import { receiveStream } from "../../lib/stream/receive.ts";
 import { bytesSource, chunksSource } from "../../lib/stream/source.ts";
 import { assertEquals, assertIncludes, assertRejects } from "../support/assert.ts";
@@ -254,9 +255,8 @@ platformTest("a forged received_uuid makes no parent", async () => {
     setReceived(fd, "c8c7c6c5-c4c3-c2c1-c0bf-bebdbcbbbab9", 5n);
     setReadOnly(fd, true);
   });
-  await Deno.mkdir(`${fs.path}/records`);
   const bytes = concat(header(), make.snapshot(), make.end());
-  const records = new VerifiedSnapshots(`${fs.path}/records`);
+  const records = new VerifiedSnapshots();
   const error = await assertRejects(
     () => receiveStream(bytesSource(bytes), { folder: fs.path, parent: records.find }),
     OpError,

@@ -9,7 +9,8 @@ import { createSnapshot, createSubvolume, deleteSubvolume } from "../../ffi/btrf
 import { O_DIRECTORY, O_RDONLY, open, withFd } from "../../ffi/files.ts";
 import { digestOfFolder } from "../../lib/stream/disk_tree.ts";
 import { HOST_LIMITS, PLUGIN_LIMITS } from "../../lib/stream/limits.ts";
-import { parentsInFolder, VerifiedSnapshots } from "../../lib/stream/parents.ts";
+import { parentsInFolder } from "../../lib/stream/parents.ts";
+import { VerifiedSnapshots } from "../support/verified_snapshots.ts";
 import { HOST_POLICY, PLUGIN_POLICY } from "../../lib/stream/policy.ts";
 import { type ReceiveResult, receiveStream } from "../../lib/stream/receive.ts";
 import { sendChunks } from "../../lib/stream/send.ts";
@@ -53,7 +54,7 @@ platformTest(
       stock: await folder(`${fs.path}/stock`),
       plain: await folder(`${other.path}/plain`),
       streams: await folder(`${other.path}/streams`),
-      records: new VerifiedSnapshots(await folder(`${other.path}/records`)),
+      records: new VerifiedSnapshots(),
     };
     for (let seed = FIRST_SEED; seed < FIRST_SEED + TREES; seed++) {
       try {
