@@ -52,6 +52,26 @@ export function environmentName(key: string): string {
   return `OPDBUS_${key.replaceAll(".", "_").toUpperCase()}`;
 }
 
+/** Variables that are no settings; see docs/reference.md, and the header for OPDBUS_EXE. */
+const OTHER_VARIABLES = [
+  "OPDBUS_CONFIG",
+  "OPDBUS_EXE",
+  "OPDBUS_KEY_PASSWORD",
+  "OPDBUS_RUNTIME_DIR",
+  "OPDBUS_RUNTIME_VERIFY",
+];
+
+/** A warning for each variable that nearly has the name of one that is read. */
+function mistypedVariables(env: ConfigInput["env"] = {}): string[] {
+  const given = Object.keys(env).filter((name) => name.startsWith("OPDBUS_"));
+  if (given.length === 0) return [];
+  const known = [...Object.keys(CONFIG_KEYS).map(environmentName), ...OTHER_VARIABLES];
+  return given.filter((name) => !known.includes(name)).flatMap((name) => {
+    const guess = nearest(name, known);
+    return guess ? [`${name} is not read; did you mean ${guess}?`] : [];
+  });
+}
+
 /** The resolved configuration. */
 export class Config {
   constructor(
@@ -59,6 +79,8 @@ export class Config {
     readonly file: string | null,
     private readonly keys: ReadonlyMap<string, ConfigEntry>,
     private readonly rows: readonly ConfigEntry[],
+    /** What is not wrong, but hardly meant. */
+    readonly warnings: readonly string[],
   ) {}
 
   /** A key's value. */
@@ -132,7 +154,8 @@ export function resolveConfig(input: ConfigInput): Config {
     keys.set(name, resolveKey(name, kind, input, file));
   }
   const rows = [...file.values()].filter(({ name }) => !keys.has(name));
-  return new Config(input.file?.path ?? null, keys, rows);
+  const warnings = mistypedVariables(input.env);
+  return new Config(input.file?.path ?? null, keys, rows, warnings);
 }
 
 function resolveKey(

@@ -29,16 +29,21 @@ export class Context {
   }
 
   /**
-   * The settings: flag, environment, file, default.
+   * The settings: flag, environment, file, default. Their first use says what is hardly
+   * meant.
    * @throws {InputError} when the configuration file is wrong
    */
   get config(): Config {
-    return this.#config ??= this.load();
+    if (this.#config) return this.#config;
+    this.#config = this.load();
+    this.#config.warnings.forEach((text) => this.out.warn(text));
+    return this.#config;
   }
 
   /** The same run under other settings; what it opens is closed with this one. */
   with(config: Config): Context {
     const other = new Context(this.flags, this.signal, () => config);
+    other.#config = config;
     this.onClose(() => other.close());
     return other;
   }

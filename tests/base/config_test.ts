@@ -38,6 +38,14 @@ Deno.test("an empty environment variable counts as unset", () => {
   );
 });
 
+Deno.test("a variable that is nearly a setting's is told; others are not ours", () => {
+  const env = { OPDBUS_CACHE_KODEC: "f16", OPDBUS_TEST_EXE: "/x", OPDBUS_CONFIG: "/c" };
+  assertEquals(resolveConfig({ env }).warnings, [
+    "OPDBUS_CACHE_KODEC is not read; did you mean OPDBUS_CACHE_CODEC?",
+  ]);
+  assertEquals(resolveConfig({ env: { OPDBUS_CACHE_CODEC: "f16" } }).warnings, []);
+});
+
 Deno.test("unknown keys: file, line, column and the nearest key", () => {
   const typo = refused("# a comment\n[cache]\n  kodec = 1\n");
   assertEquals(typo.message, "Unknown key cache.kodec (/c.toml:3:3)");

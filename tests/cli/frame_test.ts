@@ -76,6 +76,16 @@ Deno.test("config show prints each value and where it came from", async () => {
   assertIncludes(flag.stdout, /root +\/from\/flag +--root/);
 });
 
+Deno.test("a mistyped variable is told once, and the command goes on", async () => {
+  const env = { OPDBUS_CACHE_KODEC: "f16" };
+  const { code, stdout, stderr } = await cli(["config", "show"], { env });
+  assertEquals([code, stderr], [
+    0,
+    "warning: OPDBUS_CACHE_KODEC is not read; did you mean OPDBUS_CACHE_CODEC?\n",
+  ]);
+  assertIncludes(stdout, "cache.codec");
+});
+
 Deno.test("any setting can be given for one run with --set", async () => {
   const show = ["config", "show", "--json"];
   const { stdout } = await cli(["--set", "cache.codec=f16", ...show, "--set", "root=/r"]);
