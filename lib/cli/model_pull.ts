@@ -3,7 +3,7 @@ import { InputError } from "../base/errors.ts";
 import { command } from "./command.ts";
 import { argument, textFlag } from "./flags.ts";
 import { addOptions, MODEL_FLAGS, type ModelFlags, reportModel } from "./model_add.ts";
-import { progressBar } from "./progress.ts";
+import { progressBar, tellPauses } from "./progress.ts";
 
 interface PullFlags extends ModelFlags {
   readonly as?: string;
@@ -56,6 +56,7 @@ export const modelPull = command<PullFlags, [string]>({
         ...(flags.revision !== undefined && { revision: flags.revision }),
         pins: pinsOf(flags.sha256 ?? []),
         maxBytes: config.get("models.max_size"),
+        waiting: tellPauses(context.out),
         progress: (now, done, total) => {
           if (now !== file) context.out.debug(`fetching ${file = now}`);
           bar.update(done, total);

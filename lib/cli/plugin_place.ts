@@ -94,9 +94,10 @@ export async function installContext(
   const { Catalog } = await import("../plugin/catalog.ts");
   const { thisHost } = await import("../plugin/requirements.ts");
   const { confirm } = await import("./confirm.ts");
-  const { progressBar } = await import("./progress.ts");
+  const { progressBar, tellPauses } = await import("./progress.ts");
   const fetch = {
     signal: context.signal,
+    waiting: tellPauses(context.out),
     ...(flags.allowHttp && { allowHttp: true }),
   };
   let what = "", bar: ReturnType<typeof progressBar> | undefined;

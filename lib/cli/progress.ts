@@ -74,6 +74,17 @@ export function progressBar(
   };
 }
 
+/** Shorter pauses are nobody's concern. */
+const TOLD_FROM_MS = 3000;
+
+/** Says that a server is waited for, and why: it may ask for minutes. */
+export function tellPauses(out: Output): (pauseMs: number, why: string) => void {
+  return (pauseMs, why) => {
+    if (pauseMs < TOLD_FROM_MS) return;
+    out.note(`${why}; trying again in ${Math.round(pauseMs / 1000)} s`);
+  };
+}
+
 function formatOf(label: string, total: number, unit: string): string {
   const shown = unit === "bytes" ? "" : ` ${unit}`;
   const rest = total > 0

@@ -83,15 +83,17 @@ const add = command<AddFlags, [string, string]>({
 
 /** Fetches the index; a repository that was just added and has none is taken back. */
 async function firstUpdate(
-  { signal }: Context,
+  { signal, out }: Context,
   repositories: Repositories,
   trust: TrustStore,
   name: string,
   isNew: boolean,
 ): Promise<number> {
   const { updateRepository } = await import("../plugin/repository_update.ts");
+  const { tellPauses } = await import("./progress.ts");
   try {
-    return (await updateRepository(repositories, trust, name, { signal })).counter;
+    const options = { signal, waiting: tellPauses(out) };
+    return (await updateRepository(repositories, trust, name, options)).counter;
   } catch (error) {
     if (isNew) repositories.remove(name);
     throw error;
@@ -165,13 +167,14 @@ const update = command<{ wait?: number }, string[]>({
   },
   async run(context, flags, ...names) {
     const { updateRepository } = await import("../plugin/repository_update.ts");
+    const { tellPauses } = await import("./progress.ts");
+    const options = { signal: context.signal, waiting: tellPauses(context.out) };
     const updated = await inWorkplace(context, flags.wait, async ({ recorder }) => {
       const { trust, repositories } = await openTrust(context);
       const which = names.length > 0 ? names : repositories.all.map(({ name }) => name);
       const results = [];
       for (const name of which) {
-        const { signal } = context;
-        const result = await updateRepository(repositories, trust, name, { signal });
+        const result = await updateRepository(repositories, trust, name, options);
         results.push(result);
         for (const id of result.revoked) {
           await recorder.record({

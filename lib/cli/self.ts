@@ -4,7 +4,7 @@ import { RELEASE_KEY, RELEASE_URL, VERSION } from "../base/version.ts";
 import { command, group } from "./command.ts";
 import type { Context } from "./context.ts";
 import { textFlag, toggle } from "./flags.ts";
-import { progressBar } from "./progress.ts";
+import { progressBar, tellPauses } from "./progress.ts";
 
 interface UpdateFlags {
   readonly check?: boolean;
@@ -37,7 +37,11 @@ async function runUpdate(context: Context, flags: UpdateFlags) {
     key: setting(flags.key ?? context.config.get("update.key"), RELEASE_KEY, "--key"),
     ...(flags.allowHttp && { allowHttp: true }),
   };
-  const release = await fetchRelease(source, Deno.build.arch, { signal: context.signal });
+  const waiting = tellPauses(context.out);
+  const release = await fetchRelease(source, Deno.build.arch, {
+    signal: context.signal,
+    waiting,
+  });
   const newer = isNewer(release, VERSION);
   const facts = { current: VERSION, available: release.version, update_available: newer };
   if (!newer || flags.check) {
@@ -55,6 +59,7 @@ async function runUpdate(context: Context, flags: UpdateFlags) {
   try {
     const { path, previous } = await installRelease(release, executable, {
       signal: context.signal,
+      waiting,
       ...(flags.allowHttp && { allowHttp: true }),
       onProgress: (doneBytes) => bar.update(doneBytes),
     });

@@ -52,6 +52,8 @@ export interface FetchOptions {
   readonly signal?: AbortSignal;
   readonly patience?: Patience;
   readonly onProgress?: (doneBytes: number, totalBytes: number | null) => void;
+  /** Told before each pause between two attempts. @param why the last one failed */
+  readonly waiting?: (pauseMs: number, why: string) => void;
 }
 
 /** What a download must be. */
@@ -286,7 +288,9 @@ async function withAttempts<T>(
       best = Math.max(best, now);
       if (!transient || failures >= attempts) throw error;
       const asked = error instanceof HttpError ? error.retryAfterMs : null;
-      await pause(asked ?? pauseMs * 2 ** (failures - 1), options.signal);
+      const forMs = asked ?? pauseMs * 2 ** (failures - 1);
+      options.waiting?.(forMs, error.message);
+      await pause(forMs, options.signal);
     }
   }
 }

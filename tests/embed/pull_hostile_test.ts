@@ -2,7 +2,12 @@ import { DifferenceError, InputError, OpError } from "../../lib/base/errors.ts";
 import { retryAfterMs } from "../../lib/embed/model/hub.ts";
 import { pullModel } from "../../lib/embed/model/pull.ts";
 import { listModels, readModel } from "../../lib/embed/model/store.ts";
-import { assertEquals, assertRejects, assertTrue } from "../support/assert.ts";
+import {
+  assertEquals,
+  assertIncludes,
+  assertRejects,
+  assertTrue,
+} from "../support/assert.ts";
 import { type HubReply, type HubRequest, ranged, startHub } from "./fake_hub.ts";
 import {
   assertNothingKept,
@@ -253,11 +258,12 @@ for (const [name, reply, pattern] of REFUSED) {
 
 Deno.test("429 is waited out as Retry-After says; a hub that stays busy is given up", async () => {
   await using place = await setUp();
-  const pauses: number[] = [];
+  const pauses: number[] = [], told: string[] = [];
   const sleep = (ms: number) => {
     pauses.push(ms);
     return Promise.resolve();
   };
+  const waiting = (ms: number, why: string) => void told.push(`${ms} ${why}`);
   {
     await using hub = hubOf(
       place.files,
@@ -266,8 +272,17 @@ Deno.test("429 is waited out as Retry-After says; a hub that stays busy is given
           ? { status: 429, headers: { "retry-after": "7" } }
           : undefined,
     );
-    await pullModel(place.scratch.layout, REPOSITORY, options(hub, { sleep }));
+    await pullModel(
+      place.scratch.layout,
+      REPOSITORY,
+      options(hub, { sleep, waiting }),
+    );
     assertEquals(pauses, [7000, 7000]);
+    assertEquals(told.length, 2);
+    assertIncludes(
+      told[0]!,
+      /^7000 Cannot fetch .*tokenizer\.json: the server answered 429$/,
+    );
   }
   await using busy = hubOf(place.files, () => ({ status: 503 }));
   const pull = () =>

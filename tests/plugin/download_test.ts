@@ -1,4 +1,4 @@
-import { assertEquals, assertRejects } from "../support/assert.ts";
+import { assertEquals, assertIncludes, assertRejects } from "../support/assert.ts";
 import { tempFolder } from "../support/scratch.ts";
 import { OpError } from "../../lib/base/errors.ts";
 import { download, fetchBytes } from "../../lib/plugin/download.ts";
@@ -130,7 +130,10 @@ Deno.test("more, less or other than announced ends in an error and no file", asy
   await refused(() => download(url, exact, patient), "too_slow");
   await Deno.remove(`${path}.part`);
   server.intercept = () => new Response(null, { status: 503 });
-  await refused(() => download(url, exact, options), "http_error");
+  const told: string[] = [];
+  const waiting = (ms: number, why: string) => void told.push(`${ms} ${why}`);
+  await refused(() => download(url, exact, { ...options, waiting }), "http_error");
+  assertIncludes(told[0]!, /^\d+ .*503/);
   const asked = server.log.length;
   server.intercept = () => new Response(null, { status: 403 });
   await refused(() => download(url, exact, options), "http_error");

@@ -13,6 +13,8 @@ export interface DownloadOptions {
   readonly signal?: AbortSignal;
   /** @param done bytes here @param total bytes in all, 0 when unknown */
   readonly progress?: (done: number, total: number) => void;
+  /** Told before each pause between two attempts. @param why the last one failed */
+  readonly waiting?: (pauseMs: number, why: string) => void;
   /** Waits; tests hand in one that does not. */
   readonly sleep?: (ms: number, signal: AbortSignal) => Promise<void>;
 }
@@ -67,7 +69,9 @@ export async function download(
         });
       }
       const backoff = FIRST_PAUSE_MS * 2 ** fruitless;
-      await pause(Math.min(MAX_PAUSE_MS, error.pauseMs ?? backoff), signal);
+      const pauseMs = Math.min(MAX_PAUSE_MS, error.pauseMs ?? backoff);
+      options.waiting?.(pauseMs, `Cannot fetch ${url}: ${error.message}`);
+      await pause(pauseMs, signal);
     }
   }
 }

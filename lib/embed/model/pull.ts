@@ -25,7 +25,8 @@ export interface PullOptions extends Omit<AddOptions, "source"> {
   readonly maxBytes: number;
   /** @param file of the repository @param total bytes, 0 when unknown */
   readonly progress?: (file: string, done: number, total: number) => void;
-  /** See {@link download}. */
+  /** See {@link download}, as `sleep`. */
+  readonly waiting?: (pauseMs: number, why: string) => void;
   readonly sleep?: (ms: number, signal: AbortSignal) => Promise<void>;
 }
 
@@ -167,7 +168,7 @@ class Fetching {
     if (parts.some((part) => part === "" || part === "." || part === "..")) {
       throw new InputError("bad_model", `Cannot pull the file ${JSON.stringify(file)}`);
     }
-    const { hub, progress, signal, sleep, maxBytes } = this.options;
+    const { hub, progress, signal, waiting, sleep, maxBytes } = this.options;
     const target = `${this.folder}/${file}`;
     await Deno.mkdir(target.slice(0, target.lastIndexOf("/")), { recursive: true });
     const named = this.options.pins?.[file];
@@ -181,6 +182,7 @@ class Fetching {
       maxBytes: maxBytes - this.#bytes,
       ...(pin !== undefined && { sha256: pin }),
       ...(signal && { signal }),
+      ...(waiting && { waiting }),
       ...(sleep && { sleep }),
       ...(progress && {
         progress: (done: number, total: number) => progress(file, done, total),
