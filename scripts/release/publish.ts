@@ -1,6 +1,7 @@
 /**
  * What lies beside the executable in dist/: the bill of materials, manual pages,
- * completions, the installer, SHA256SUMS over all of it, and its signature.
+ * completions, units for systemd, the policy of the bus name, the installer, SHA256SUMS
+ * over all of it, and its signature.
  */
 import { createHash } from "node:crypto";
 import { loadRoutes } from "../../lib/cli/app.ts";
@@ -17,6 +18,9 @@ import { billOfMaterials } from "./sbom.ts";
 const INSTALLER = new URL("../install.sh", import.meta.url);
 /** Where each shell looks for completions, below a prefix's share/. */
 const COMPLETION_FILES = { bash: "op-dbus.bash", zsh: "_op-dbus", fish: "op-dbus.fish" };
+
+const PACKAGING = new URL("../../packaging/", import.meta.url).pathname;
+const PACKAGED = ["systemd", "dbus"];
 
 /** `op-dbus-linux-x86_64`: the executable as it is published. */
 export function publishedName(arch: Arch): string {
@@ -47,6 +51,12 @@ export async function publish(
     const path = `${dist}/completions/${COMPLETION_FILES[shell]}`;
     await Deno.writeTextFile(path, completionScript(shell));
   }
+  for (const folder of PACKAGED) {
+    await emptyFolder(`${dist}/${folder}`);
+    for (const { name } of Deno.readDirSync(PACKAGING + folder)) {
+      await Deno.copyFile(`${PACKAGING}${folder}/${name}`, `${dist}/${folder}/${name}`);
+    }
+  }
   const installer = fillIn(await Deno.readTextFile(INSTALLER), {
     "@RELEASE_URL@": release.url,
     "@RELEASE_KEY@": release.key,
@@ -69,7 +79,8 @@ function publishedFiles(dist: string): string[] {
     [...Deno.readDirSync(`${dist}/${folder}`)].map(({ name }) => `${folder}/${name}`);
   const top = [...Deno.readDirSync(dist)].map(({ name }) => name)
     .filter((name) => name.startsWith("op-dbus-linux-") || name === "install.sh");
-  return [...top, ...listed("man"), ...listed("completions")].sort();
+  const folders = ["man", "completions", ...PACKAGED];
+  return [...top, ...folders.flatMap(listed)].sort();
 }
 
 async function writeSums(dist: string): Promise<void> {

@@ -9,7 +9,15 @@ const REPO = new URL("../../", import.meta.url).pathname;
 const CYCLONEDX = "npm:@cyclonedx/cyclonedx-library@10.3.0";
 
 /** What a build needs; not the repository, so that it is built in another place. */
-const SOURCES = ["deno.json", "deno.lock", "main.ts", "ffi", "lib", "scripts"];
+const SOURCES = [
+  "deno.json",
+  "deno.lock",
+  "main.ts",
+  "ffi",
+  "lib",
+  "packaging",
+  "scripts",
+];
 
 async function compileIn(folder: string, dist: string, ...flags: string[]) {
   for (const name of SOURCES) await sh("cp", "-r", `${REPO}${name}`, folder);
@@ -38,6 +46,8 @@ Deno.test("built again in another folder, everything published is the same", asy
   assertEquals(await Deno.readTextFile(`${again}/SHA256SUMS`), sums);
   assertIncludes(sums, /^[0-9a-f]{64} {2}op-dbus-linux-\w+$/m);
   assertIncludes(sums, /^[0-9a-f]{64} {2}man\/op-dbus\.1$/m);
+  assertIncludes(sums, /^[0-9a-f]{64} {2}systemd\/op-dbus\.service$/m);
+  assertIncludes(sums, /^[0-9a-f]{64} {2}dbus\/org\.opdbus1\.conf$/m);
   // sha256sum's own word on it.
   const { success } = await new Deno.Command("sha256sum", {
     args: ["-c", "--quiet", "SHA256SUMS"],
