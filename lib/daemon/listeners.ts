@@ -115,8 +115,14 @@ async function removeStale(path: string): Promise<void> {
   }
   try {
     (await Deno.connect({ transport: "unix", path })).close();
-  } catch {
-    return unlinkQuietly(path); // nobody answers: left by a service that was killed
+  } catch (cause) {
+    // Nobody listens: left by a service that was killed. One that has no room for one
+    // more connection now (EAGAIN) is alive.
+    if (cause instanceof Deno.errors.ConnectionRefused) return unlinkQuietly(path);
+    if (cause instanceof Deno.errors.NotFound) return;
+    if (!(cause instanceof Deno.errors.WouldBlock)) {
+      throw asOpError(cause, `Cannot see whether a service listens on ${path}`);
+    }
   }
   throw new OpError("cannot_listen", `Cannot listen on ${path}: another service does`, {
     hint: "op-dbus status tells about it",

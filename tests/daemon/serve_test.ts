@@ -1,6 +1,13 @@
-import { assertEquals, assertIncludes, assertTrue } from "../support/assert.ts";
+import {
+  assertEquals,
+  assertIncludes,
+  assertRejects,
+  assertTrue,
+} from "../support/assert.ts";
 import { btrfsRoot, plainRoot } from "../support/cli_root.ts";
-import { platformTest, sh } from "../support/scratch.ts";
+import { OpError } from "../../lib/base/errors.ts";
+import { Listeners } from "../../lib/daemon/listeners.ts";
+import { platformTest, sh, tempFolder } from "../support/scratch.ts";
 import { configured, startServe } from "./serve_process.ts";
 import { overSocket } from "./support.ts";
 
@@ -46,6 +53,25 @@ Deno.test("a socket of a killed service is taken over, one in use is not", async
   const second = await startServe(root);
   assertEquals((await embed(second.socket, "a")).status, 200);
   assertEquals(await second.stop(), 0);
+});
+
+Deno.test("a socket whose queue is full is in use: it is not taken over", async () => {
+  await using folder = await tempFolder();
+  const at = { transport: "unix", path: `${folder.path}/full` } as const;
+  using service = Deno.listen(at); // it never accepts
+  const waiting: Deno.Conn[] = [];
+  try {
+    // Until the kernel says EAGAIN; net.core.somaxconn is 4096 by default.
+    await assertRejects(async () => {
+      while (waiting.length < 10_000) waiting.push(await Deno.connect(at));
+    }, Deno.errors.WouldBlock);
+    const listen = () => Promise.resolve({ port: null, close() {} });
+    using listeners = new Listeners({ listen }, () => {});
+    await assertRejects(() => listeners.onPath(at.path), OpError, /another service does/);
+    assertTrue((await Deno.stat(service.addr.path)).isSocket!);
+  } finally {
+    waiting.forEach((connection) => connection.close());
+  }
 });
 
 Deno.test("serve refuses to be open to all, and settings that cannot be", async () => {
