@@ -95,6 +95,30 @@ Deno.test("serve refuses to be open to all, and settings that cannot be", async 
   assertIncludes(nothing.stderr, "Nothing serves on");
 });
 
+Deno.test("status of a socket where something else answers: one line, exit 1", async () => {
+  await using root = await plainRoot();
+  const path = `${root.scratch.path}/other`;
+  const endless = () =>
+    new ReadableStream<Uint8Array>({
+      pull: (controller) => controller.enqueue(new Uint8Array(1024 * 1024)),
+    });
+  const cases: [() => Response, string][] = [
+    [() => new Response("hello"), "is no op-dbus"],
+    [() => new Response("null"), "is no op-dbus"],
+    [() => new Response('{"version":"1","cache":{}}'), "is no op-dbus"],
+    [() => new Response("no", { status: 404 }), "status 404"],
+    [() => new Response(endless()), "does not end"],
+  ];
+  for (const [answer, why] of cases) {
+    await using _other = Deno.serve({ path, onListen() {} }, answer);
+    const { code, stdout, stderr } = await root.run(["status", "--socket", path]);
+    assertEquals([code, stdout], [1, ""], why);
+    assertIncludes(stderr, why);
+    assertEquals(stderr.trimEnd().split("\n").length, 1, stderr);
+    await Deno.remove(path).catch(() => {/* Deno removes it where it can */});
+  }
+});
+
 Deno.test("plugins appear and disappear without a restart", async () => {
   await using root = await plainRoot();
   const serve = await startServe(root);
