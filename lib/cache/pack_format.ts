@@ -134,6 +134,16 @@ export function packHeader(
   return bytes;
 }
 
+function readIdentity(json: Uint8Array): ModelIdentity | null {
+  try {
+    const read = JSON.parse(new TextDecoder().decode(json));
+    return typeof read?.digest === "string" ? read : null;
+  } catch (error) {
+    if (error instanceof SyntaxError) return null;
+    throw error;
+  }
+}
+
 /**
  * A pack's header, or null where anything about it is wrong.
  *
@@ -156,7 +166,8 @@ export function parsePackHeader(bytes: Uint8Array, sizeBytes: number): PackHeade
     recordBytes === recordBytesOf(payloadBytes, version) && count <= MAX_PACK_RECORDS &&
     sizeBytes === PACK_HEADER_BYTES + count * recordBytes;
   if (!right) return null;
-  const identity = JSON.parse(new TextDecoder().decode(json)) as ModelIdentity;
+  const identity = readIdentity(json);
+  if (identity === null) return null;
   const sizes = { dimensions, payloadBytes, recordBytes, count, keyBytes };
   return { version, codec, ...sizes, identity, crc };
 }

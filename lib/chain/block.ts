@@ -174,8 +174,12 @@ export function parseBlock(bytes: Uint8Array): RawBlock {
  */
 export function decodeBlock(bytes: Uint8Array): Block {
   const { header, leaf, dataBytes } = parseBlock(bytes);
-  const data = dataBytes && JSON.parse(decoder.decode(dataBytes));
-  return { header, hash: toHex(leaf), data };
+  try {
+    const data = dataBytes && JSON.parse(decoder.decode(dataBytes));
+    return { header, hash: toHex(leaf), data };
+  } catch (cause) {
+    throw bad("its data is not JSON", cause);
+  }
 }
 
 /** The same block without its data: what `chain compact` leaves. */

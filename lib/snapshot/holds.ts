@@ -64,10 +64,9 @@ function namesIn(path: string): string[] {
 
 function readHold(path: string, file: string): Hold {
   try {
-    const read = JSON.parse(readTextFile(`${path}/${file}`, MAX_FILE_BYTES)) as Hold;
-    if (typeof read.tag === "string" && Number.isFinite(read.createdMs)) {
-      return { tag: read.tag, createdMs: read.createdMs };
-    }
+    const text = readTextFile(`${path}/${file}`, MAX_FILE_BYTES);
+    const { tag, createdMs } = (JSON.parse(text) ?? {}) as Hold;
+    if (typeof tag === "string" && Number.isFinite(createdMs)) return { tag, createdMs };
   } catch (error) {
     if (!(error instanceof SyntaxError || isSysError(error))) throw error;
   }

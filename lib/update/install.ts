@@ -102,18 +102,23 @@ async function requireStart(program: string, answer: string, version: string) {
     const value = Deno.env.get(name);
     return value === undefined ? [] : [`${name}=${value}`];
   });
-  const status = await runProgram(program, ["version", "--json"], env, answer);
+  const refused = (why: string) =>
+    new OpError("does_not_start", `The new op-dbus does not start: ${why}`, {
+      hint: "nothing was changed",
+    });
+  const status = await runProgram(program, ["version", "--json"], env, answer)
+    .catch((error) => {
+      throw isSysError(error) ? refused(error.message) : error;
+    });
   const says = status === 0 ? versionIn(readTextFile(answer)) : null;
   if (says === version) return;
-  const what = says === null ? `status ${status}` : `it says it is ${says}`;
-  throw new OpError("does_not_start", `The new op-dbus does not start: ${what}`, {
-    hint: "nothing was changed",
-  });
+  if (status !== 0) throw refused(`status ${status}`);
+  throw refused(says === null ? "it tells no version" : `it says it is ${says}`);
 }
 
 function versionIn(text: string): string | null {
   try {
-    const { version } = JSON.parse(text);
+    const { version } = JSON.parse(text) ?? {};
     return typeof version === "string" ? version : null;
   } catch (error) {
     if (error instanceof SyntaxError) return null;

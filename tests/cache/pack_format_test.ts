@@ -3,6 +3,8 @@ import { crc32 } from "node:zlib";
 import { assertEquals, assertTrue } from "../support/assert.ts";
 import { tempFolder } from "../support/scratch.ts";
 import { EmbeddingCache, verifyCache } from "../../lib/cache/embedding_cache.ts";
+import { CODECS } from "../../lib/cache/codec.ts";
+import { packHeader, parsePackHeader } from "../../lib/cache/pack_format.ts";
 import { isSound } from "../../lib/cache/verify.ts";
 import { COLD, DenseEmbedder, files, flip, textsOf } from "./support.ts";
 
@@ -88,4 +90,19 @@ Deno.test("the idx holds the full keys, and its header version and codec", async
   }
   const { size } = Deno.statSync(`${folder.path}/vectors/pack-1.pack`);
   assertTrue(size - 4096 <= 600 * texts.length, `${size} bytes`);
+});
+
+Deno.test("a header whose model is no JSON is none, though its checksum is right", () => {
+  using embedder = new DenseEmbedder(8);
+  const { identity } = embedder;
+  const header = packHeader(CODECS.f32, 8, 32, 0, identity)!;
+  assertEquals(parsePackHeader(header, 4096)?.identity, identity);
+  const length = new DataView(header.buffer).getUint32(32, true);
+  for (const text of ["no json", "null", "[1]", '{"name":"x"}']) {
+    const bent = new Uint8Array(header), view = new DataView(bent.buffer);
+    const json = bent.subarray(40, 40 + length).fill(0x20);
+    new TextEncoder().encodeInto(text, json);
+    view.setUint32(36, crc32(json, crc32(bent.subarray(0, 36))), true);
+    assertEquals(parsePackHeader(bent, 4096), null, text);
+  }
 });

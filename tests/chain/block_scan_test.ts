@@ -7,7 +7,8 @@ import {
   withoutData,
 } from "../../lib/chain/block.ts";
 import { soundBlock } from "../../lib/chain/block_scan.ts";
-import { assertEquals } from "../support/assert.ts";
+import { OpError } from "../../lib/base/errors.ts";
+import { assertEquals, assertThrows } from "../support/assert.ts";
 import { content } from "./support.ts";
 
 const PREVIOUS = "ab".repeat(32);
@@ -71,4 +72,11 @@ Deno.test("the text that is embedded is well formed, wherever it was cut", () =>
     const text = blockText(decodeBlock(bytes));
     assertEquals([text.length, text.isWellFormed()], [4096, true]);
   }
+});
+
+Deno.test("data that is no JSON is a bad block, though its hash is right", () => {
+  const prepared = { ...prepare(content(1)), dataText: "no json" };
+  const { bytes } = encodeBlock(prepared, 1, PREVIOUS, TIME);
+  assertEquals(parseBlock(bytes).header.number, 1);
+  assertThrows(() => decodeBlock(bytes), OpError, /its data is not JSON/);
 });

@@ -148,13 +148,15 @@ platformTest(
     assertEquals(held.code, "held");
     assertEquals(removeHolds(cache.folder, name, "none"), []);
     assertEquals(removeHolds(cache.folder, name, "audit"), ["audit"]);
-    await Deno.writeTextFile(`${cache.folder}/.holds/${name}/torn`, "{");
-    removeHolds(cache.folder, name, "before ../upgrade");
-    await assertRejects(
-      () => deleteSnapshot(cache, name),
-      OpError,
-      /unreadable hold torn/,
-    );
+    for (const damaged of ["{", "null", "[]"]) {
+      await Deno.writeTextFile(`${cache.folder}/.holds/${name}/torn`, damaged);
+      removeHolds(cache.folder, name, "before ../upgrade");
+      await assertRejects(
+        () => deleteSnapshot(cache, name),
+        OpError,
+        /unreadable hold torn/,
+      );
+    }
     removeHolds(cache.folder, name, null);
     await deleteSnapshot(cache, name);
     assertThrows(() => addHold(cache.folder, name, "", T0), InputError);

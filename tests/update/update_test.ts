@@ -71,10 +71,19 @@ Deno.test("what is wrong changes nothing", async () => {
   await Deno.remove(file);
   await assertRejects(() => installRelease(found, path), OpError);
   unchanged();
-  for (const program of [versionProgram("9.9.9"), "#!/bin/sh\nexit 3\n", "no program"]) {
+  const says = (text: string) => `#!/bin/sh\necho '${text}'\n`;
+  for (
+    const [program, why] of [
+      [versionProgram("9.9.9"), /it says it is 9\.9\.9/],
+      [says("null"), /it tells no version/],
+      [says("op-dbus 1.1.0"), /it tells no version/],
+      ["#!/bin/sh\nexit 3\n", /status 3/],
+      ["no program", /does not start: .*ENOEXEC/],
+    ] as const
+  ) {
     await writeRelease(release, "1.1.0", program, key);
     const next = await fetchRelease(source, Deno.build.arch);
-    await assertRejects(() => installRelease(next, path), Error);
+    await assertRejects(() => installRelease(next, path), OpError, why);
     unchanged();
   }
 
