@@ -7,7 +7,7 @@ import type { Session } from "./command.ts";
 import { interrupted, outputFor } from "./context.ts";
 import { splitLeadingGlobals } from "./globals.ts";
 import { ClosedPipeError, type Output } from "./output.ts";
-import { placeGlobals, usageText } from "./usage.ts";
+import { Mistakes, placeGlobals, usageText } from "./usage.ts";
 
 /**
  * Runs one command line.
@@ -30,9 +30,10 @@ export async function main(args: readonly string[]): Promise<number> {
   const out = (): Output => session.context?.out ?? fallback;
   const state: { failure?: unknown } = {};
   const { leading, rest } = splitLeadingGlobals(args);
+  const mistakes = new Mistakes();
   const app = application(
     await loadRoutes(rest[0]),
-    usageText((error) => out().error(error)),
+    usageText(mistakes),
     (error) => {
       state.failure = error;
       return EXIT.failed;
@@ -51,8 +52,11 @@ export async function main(args: readonly string[]): Promise<number> {
     stderr: { write: (text: string) => void (text.trim() && out().note(text.trimEnd())) },
     exitCode: undefined as number | undefined,
   };
-  await run(app, placeGlobals(app, leading, rest), { process, session } as never);
+  const { args: placed, words } = placeGlobals(app, leading, rest);
+  await run(app, placed, { process, session } as never);
   release();
+  const wrong = mistakes.error(words);
+  if (wrong) return reportFailure(wrong, out());
   if (state.failure !== undefined) return reportFailure(state.failure, out());
   return exitCodeOf(process.exitCode);
 }

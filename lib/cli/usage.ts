@@ -12,15 +12,45 @@ import { nearest as nearestWord } from "../base/nearest.ts";
 import type { CliContext } from "./command.ts";
 import { GLOBAL_FLAGS } from "./globals.ts";
 
-const HELP_HINT = "see op-dbus --help";
+/** One thing that is wrong with a command line. */
+interface Mistake {
+  readonly message: string;
+  /** `did you mean apply?`, or what its own error says; null for none. */
+  readonly hint: string | null;
+}
+
+/** What is wrong with a command line, as @stricli/core finds it. */
+export class Mistakes {
+  readonly #all: Mistake[] = [];
+
+  /** The same twice (`NAME NAME` missing) is told once. */
+  add(message: string, hint: string | null = null): void {
+    if (this.#all.every((known) => known.message !== message)) {
+      this.#all.push({ message, hint });
+    }
+  }
+
+  /**
+   * All of it in one error: one line, one JSON document.
+   * @param words of the command that was meant, as far as they are known
+   * @returns null where nothing is wrong
+   */
+  error(words: readonly string[]): InputError | null {
+    if (this.#all.length === 0) return null;
+    const message = this.#all.map((mistake) => mistake.message).join("; ");
+    const hints = this.#all.flatMap(({ hint }) => hint ?? []);
+    const help = ["see op-dbus", ...words, "--help"].join(" ");
+    return new InputError("usage", message, { hint: [...hints, help].join(" ") });
+  }
+}
 
 /**
- * The texts of @stricli/core with our error form. Its own printing is silenced by
- * returning nothing; `report` prints.
+ * The texts of @stricli/core, which collect what is wrong. Its own printing is silenced by
+ * returning nothing.
  */
-export function usageText(report: (error: OpError) => void): ApplicationText {
-  const usage = (message: string, hint: string) => {
-    report(new InputError("usage", message, { hint }));
+export function usageText(mistakes: Mistakes): ApplicationText {
+  const usage = (message: string, hint: string | null) => {
+    mistakes.add(message, hint);
     return "";
   };
   return {
@@ -29,9 +59,9 @@ export function usageText(report: (error: OpError) => void): ApplicationText {
       return usage(`Unknown command ${quote(input)}`, nearest(corrections));
     },
     exceptionWhileParsingArguments(error) {
-      if (error instanceof OpError) return usage(error.message, error.hint ?? HELP_HINT);
+      if (error instanceof OpError) return usage(error.message, error.hint ?? null);
       if (!(error instanceof ArgumentScannerError)) {
-        return usage(`Cannot read the arguments: ${error}`, HELP_HINT);
+        return usage(`Cannot read the arguments: ${error}`, null);
       }
       const message = formatMessageForArgumentScannerError(error, {
         FlagNotFoundError: ({ input }) => `Unknown flag --${input.replace(/^-+/, "")}`,
@@ -61,8 +91,14 @@ function corrections(error: ArgumentScannerError): readonly string[] {
     return "corrections" in error ? error.corrections as readonly string[] : [];
   }
   const own = error.corrections.map((word) => word.replace(/^-+/, ""));
-  const near = nearestWord(error.input, [...own, "help", ...Object.keys(GLOBAL_FLAGS)]);
+  const known = [...own, "help", ...Object.keys(GLOBAL_FLAGS)].map(asTyped);
+  const near = nearestWord(asTyped(error.input.replace(/^-+/, "")), known);
   return near ? [`--${near}`] : [];
+}
+
+/** `dry-run`, which @stricli/core calls `dryRun`. */
+function asTyped(flag: string): string {
+  return flag.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`);
 }
 
 /** Placeholders are in capitals, flags are not. */
@@ -74,12 +110,25 @@ function quote(text: string): string {
   return JSON.stringify(text);
 }
 
-function nearest(words: readonly string[]): string {
-  return words.length === 0
-    ? HELP_HINT
-    : `did you mean ${
-      words.map((word) => word.replaceAll("`", "")).join(" or ")
-    }? ${HELP_HINT}`;
+function nearest(words: readonly string[]): string | null {
+  if (words.length === 0) return null;
+  return `did you mean ${words.map((word) => word.replaceAll("`", "")).join(" or ")}?`;
+}
+
+/** How many of the first words name a command, or a group of them. */
+function commandWords(
+  app: Application<CliContext>,
+  words: readonly string[],
+): { count: number; isCommand: boolean } {
+  let target = app.root;
+  let count = 0;
+  while ("getRoutingTargetForInput" in target && count < words.length) {
+    const next = target.getRoutingTargetForInput(words[count]!);
+    if (!next) break;
+    target = next;
+    count += 1;
+  }
+  return { count, isCommand: !("getRoutingTargetForInput" in target) };
 }
 
 /**
@@ -88,21 +137,14 @@ function nearest(words: readonly string[]): string {
  *
  * @param leading flags found in front
  * @param rest the command line from its first other word on
+ * @returns the arguments, and the words that name the command, or its group
  */
 export function placeGlobals(
   app: Application<CliContext>,
   leading: readonly string[],
   rest: readonly string[],
-): string[] {
-  let target = app.root;
-  let words = 0;
-  while ("getRoutingTargetForInput" in target && words < rest.length) {
-    const next = target.getRoutingTargetForInput(rest[words]!);
-    if (!next) break;
-    target = next;
-    words += 1;
-  }
-  const inCommand = !("getRoutingTargetForInput" in target);
-  if (!inCommand) return [...rest];
-  return [...rest.slice(0, words), ...leading, ...rest.slice(words)];
+): { args: string[]; words: string[] } {
+  const { count, isCommand } = commandWords(app, rest);
+  const words = rest.slice(0, count);
+  return { args: [...words, ...(isCommand ? leading : []), ...rest.slice(count)], words };
 }

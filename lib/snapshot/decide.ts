@@ -3,6 +3,7 @@
  * nothing here touches a disk or reads a clock.
  */
 import { formatAge } from "../base/units.ts";
+import { olderFirst } from "./name.ts";
 import type { Policy } from "./policy.ts";
 import type { Dated, Keep, Rule } from "./rules/dated.ts";
 import { whenSpaceIsShort } from "./rules/free_space.ts";
@@ -82,7 +83,7 @@ export function decide(
     return why.length > 0
       ? { name, timeMs, action: "keep", reasons: why }
       : { name, timeMs, action: "delete", reasons: [NO_RULE] };
-  }).sort((a, b) => (a.timeMs ?? Infinity) - (b.timeMs ?? Infinity));
+  }).sort(olderFirst);
 }
 
 const NO_RULE: Reason = { rule: "none", detail: "no rule keeps it" };
@@ -110,7 +111,7 @@ function datedHistory(candidates: readonly Candidate[], nowMs: number): Dated[] 
   return candidates
     .filter((one) => one.problem === null && !isFuture(one, nowMs))
     .flatMap(({ name, timeMs }) => timeMs === null ? [] : [{ name, timeMs }])
-    .sort((a, b) => b.timeMs - a.timeMs);
+    .sort((a, b) => olderFirst(b, a));
 }
 
 /**

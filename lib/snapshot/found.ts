@@ -10,7 +10,7 @@ import { withFd } from "../../ffi/files.ts";
 import { asOpError } from "../base/errors.ts";
 import { type Hold, readHolds } from "./holds.ts";
 import { readLineage } from "./lineage.ts";
-import { snapshotTime } from "./name.ts";
+import { olderFirst, snapshotTime } from "./name.ts";
 import type { Target } from "./target.ts";
 
 /** One subvolume of a snapshot folder. */
@@ -48,9 +48,7 @@ export function listFound(target: Listed, received = false): Found[] {
     const one = recognise(new TextDecoder().decode(name), info);
     if (one !== null) found.push(one);
   }
-  return found.sort((a, b) =>
-    (a.timeMs ?? Infinity) - (b.timeMs ?? Infinity) || (a.name < b.name ? -1 : 1)
-  );
+  return found.sort(olderFirst);
 }
 
 /**

@@ -46,8 +46,22 @@ export function snapshotTime(prefix: string, name: string): number | null {
 const PRECISIONS = ["minute", "second", "millisecond"] as const;
 
 /**
- * The names that a new snapshot may have, shortest first: free ones, and none that tells an
- * older time than the newest one before it. Else the minute's name, once its owner is
+ * Older snapshots first; names that tell no time last. In a minute's first second several
+ * names tell the same time, and the shortest one was given first.
+ *
+ * @returns below 0 when `a` is the older one
+ */
+export function olderFirst(
+  a: { readonly name: string; readonly timeMs: number | null },
+  b: { readonly name: string; readonly timeMs: number | null },
+): number {
+  const [at, bt] = [a.timeMs ?? Infinity, b.timeMs ?? Infinity];
+  return at !== bt ? at - bt : a.name < b.name ? -1 : a.name > b.name ? 1 : 0;
+}
+
+/**
+ * The names that a new snapshot may have, shortest first: free ones, and none that would
+ * stand before the newest one that is there. Else the minute's name, once its owner is
  * deleted, would go to newer content, which policies would take for the oldest.
  *
  * @param taken the names that are there, of whatever kind
@@ -60,17 +74,20 @@ export function namesFor(
 ): string[] {
   const there = new Set<string>();
   const minute = snapshotName(prefix, timeMs, "minute");
-  let newestMs = -Infinity;
+  let newest = { name: "", timeMs: -Infinity };
   for (const name of taken) {
     // In another minute: before the time of all three names, or from the future.
     if (!name.startsWith(minute)) continue;
     there.add(name);
     const atMs = snapshotTime(prefix, name);
-    if (atMs !== null && atMs <= timeMs) newestMs = Math.max(newestMs, atMs);
+    if (atMs === null || atMs > timeMs) continue;
+    const one = { name, timeMs: atMs };
+    if (olderFirst(newest, one) < 0) newest = one;
   }
   const names = PRECISIONS.map((precision) => snapshotName(prefix, timeMs, precision));
   const fit = names.filter((name) =>
-    !there.has(name) && snapshotTime(prefix, name)! >= newestMs
+    !there.has(name) &&
+    olderFirst(newest, { name, timeMs: snapshotTime(prefix, name) }) < 0
   );
   return fit.length > 0 ? fit : names.slice(-1);
 }

@@ -40,6 +40,25 @@ Deno.test("with --json an error is one JSON document on standard error", async (
   assertIncludes(error.message, "superfluous");
 });
 
+Deno.test("all that is wrong is one error, with the help of that command", async () => {
+  const two = await cli(["snapshot", "send"]);
+  assertEquals([two.code, two.stderr], [
+    2,
+    "op-dbus: Missing argument NAME; Missing value or flag --to " +
+    "(see op-dbus snapshot send --help)\n",
+  ]);
+  const { stderr } = await cli(["--json", "sign"]);
+  assertEquals(JSON.parse(stderr).error.hint, "see op-dbus sign --help");
+  assertIncludes(
+    (await cli(["snapshot", "diff"])).stderr,
+    "op-dbus: Missing argument NAME (see",
+  );
+  assertIncludes(
+    (await cli(["snapshot", "rotate", "--dryrun"])).stderr,
+    "did you mean --dry-run?",
+  );
+});
+
 Deno.test("global flags work before and after the command", async () => {
   const before = await cli(["--json", "version"]);
   const after = await cli(["version", "--json"]);

@@ -1,5 +1,5 @@
 import { assertEquals } from "../support/assert.ts";
-import { snapshotName, snapshotTime } from "../../lib/snapshot/name.ts";
+import { namesFor, snapshotName, snapshotTime } from "../../lib/snapshot/name.ts";
 
 const at = Date.UTC(2025, 0, 15, 10, 0, 42, 7);
 
@@ -48,4 +48,17 @@ Deno.test("every minute of years with leap days and clock changes has its own na
     }
   }
   assertEquals(seen.size, 369 * 4);
+});
+
+Deno.test("a new snapshot's name stands behind those that are there", () => {
+  const at = Date.UTC(2025, 0, 15, 10, 0, 0, 7), minute = "c@2025-01-15-10:00";
+  const second = `${minute}:00`, ms = `${minute}:00.007`;
+  assertEquals(namesFor("c", at, []), [minute, second, ms]);
+  assertEquals(namesFor("c", at, [minute]), [second, ms]);
+  assertEquals(namesFor("c", at, [minute, second]), [ms]);
+  // Its owner was deleted: a name that tells the same time would look older.
+  assertEquals(namesFor("c", at, [second]), [ms]);
+  assertEquals(namesFor("c", at, [`${minute}:00.003`]), [ms]);
+  // From the future, and of another minute.
+  assertEquals(namesFor("c", at, [`${minute}:30`, "c@2025-01-15-10:01"]).length, 3);
 });

@@ -169,6 +169,26 @@ Deno.test({
   },
 });
 
+Deno.test("of names that tell the same time the longest is the newest", () => {
+  const named = (end: string): Candidate =>
+    candidate(T0, { name: `c@2025-01-15-${end}` });
+  const [first, second, third] = [
+    named("10:00"),
+    named("10:00:00"),
+    named("10:00:00.000"),
+  ];
+  const older = candidate(T0 - HOUR);
+  for (const all of [[older, first, second, third], [third, second, first, older]]) {
+    const decisions = decide(all, parsePolicy("keep_last=2"), T0 + HOUR);
+    assertEquals(decisions.map(({ name, action }) => [name, action]), [
+      [older.name, "delete"],
+      [first.name, "delete"],
+      [second.name, "keep"],
+      [third.name, "keep"],
+    ]);
+  }
+});
+
 Deno.test("held, foreign, unreadable and future ones are kept, with the reason", () => {
   const policy = parsePolicy("keep_last=1");
   const decisions = decide(
