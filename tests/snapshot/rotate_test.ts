@@ -112,10 +112,10 @@ platformTest("a clock behind the newest snapshot deletes nothing", async () => {
   await using root = await testRoot();
   const cache = root.target("cache");
   await history(cache, 4);
-  const past = { nowMs: NOW - 300 * 24 * HOUR };
+  const past = { nowMs: NOW - (300 * 24 + 12) * HOUR };
   const { deleted, notes } = await rotate(cache, parsePolicy("keep_last=1"), past);
   assertEquals(deleted, []);
-  assertIncludes(notes[0]!, /^nothing is deleted: the clock is 3\d\dd behind/);
+  assertIncludes(notes[0]!, /^nothing is deleted: the clock is 300d behind/);
   assertEquals(names(cache).length, 5);
 });
 
