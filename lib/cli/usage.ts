@@ -40,7 +40,10 @@ export class Mistakes {
     const message = this.#all.map((mistake) => mistake.message).join("; ");
     const hints = this.#all.flatMap(({ hint }) => hint ?? []);
     const help = ["see op-dbus", ...words, "--help"].join(" ");
-    return new InputError("usage", message, { hint: [...hints, help].join(" ") });
+    const hint = [...hints, help].reduce((all, next) =>
+      all.endsWith("?") ? `${all} ${next}` : `${all}; ${next}`
+    );
+    return new InputError("usage", message, { hint });
   }
 }
 
@@ -92,7 +95,9 @@ function corrections(error: ArgumentScannerError): readonly string[] {
   }
   const own = error.corrections.map((word) => word.replace(/^-+/, ""));
   const known = [...own, "help", ...Object.keys(GLOBAL_FLAGS)].map(asTyped);
-  const near = nearestWord(asTyped(error.input.replace(/^-+/, "")), known);
+  const typed = asTyped(error.input.replace(/^-+/, ""));
+  const begun = typed.length > 1 && known.find((flag) => flag.startsWith(typed));
+  const near = begun || nearestWord(typed, known);
   return near ? [`--${near}`] : [];
 }
 

@@ -53,10 +53,10 @@ Deno.test("all that is wrong is one error, with the help of that command", async
     (await cli(["snapshot", "diff"])).stderr,
     "op-dbus: Missing argument NAME (see",
   );
-  assertIncludes(
-    (await cli(["snapshot", "rotate", "--dryrun"])).stderr,
-    "did you mean --dry-run?",
-  );
+  for (const typed of ["--dryrun", "--dry", "--dry-rum"]) {
+    const { stderr } = await cli(["snapshot", "rotate", typed]);
+    assertIncludes(stderr, "did you mean --dry-run? see op-dbus snapshot rotate --help");
+  }
 });
 
 Deno.test("global flags work before and after the command", async () => {
