@@ -17,7 +17,7 @@ import {
   sys,
 } from "./libc.ts";
 import { SysError } from "./errno.ts";
-import { tryOpen } from "./try_open.ts";
+import { tryOpen, tryOpenAt } from "./try_open.ts";
 
 export { AT_FDCWD };
 
@@ -66,10 +66,7 @@ export function open(path: BytePath, flags: number, mode = 0): number {
 /** openat(2); see {@link open}. */
 export function openAt(dirFd: number, path: BytePath, flags: number, mode = 0): number {
   const name = shortLived(path);
-  const fd = tryOpen(() => {
-    const opened = sys.openat(dirFd, name, flags | O_CLOEXEC, mode);
-    return opened < 0 ? -errno[0] : opened;
-  });
+  const fd = tryOpenAt(dirFd, name, flags | O_CLOEXEC, mode);
   return check(fd, -fd, "open", path);
 }
 

@@ -1,7 +1,7 @@
 /** Opening what may well be missing. */
-import { type BytePath, check, errno, shortLived, sys } from "./libc.ts";
+import { type BytePath, check, shortLived } from "./libc.ts";
 import { O_CLOEXEC } from "./files.ts";
-import { tryOpen } from "./try_open.ts";
+import { tryOpenAt } from "./try_open.ts";
 
 const ENOENT = 2;
 /** errno of a link under O_NOFOLLOW. */
@@ -24,10 +24,7 @@ export function openIfThere(
   ...also: readonly number[]
 ): number | null {
   const name = shortLived(path);
-  const fd = tryOpen(() => {
-    const opened = sys.openat(dirFd, name, flags | O_CLOEXEC, 0);
-    return opened < 0 ? -errno[0] : opened;
-  });
+  const fd = tryOpenAt(dirFd, name, flags | O_CLOEXEC, 0);
   if (fd === -ENOENT || also.includes(-fd)) return null;
   return check(fd, -fd, "open", path);
 }

@@ -1,4 +1,5 @@
 /** Opens that the kernel asks to try again. */
+import { errno, sys } from "./libc.ts";
 
 /**
  * How often an open that gives EAGAIN is tried. openat2(2) gives it where something was
@@ -16,4 +17,17 @@ export function tryOpen(attempt: () => number): number {
   let fd = attempt();
   for (let n = 1; n < OPEN_TRIES && fd === -EAGAIN; n++) fd = attempt();
   return fd;
+}
+
+/** openat(2). @returns the descriptor, or its errno negated */
+export function tryOpenAt(
+  dirFd: number,
+  name: Uint8Array<ArrayBuffer>,
+  flags: number,
+  mode: number,
+): number {
+  return tryOpen(() => {
+    const fd = sys.openat(dirFd, name, flags, mode);
+    return fd < 0 ? -errno[0] : fd;
+  });
 }

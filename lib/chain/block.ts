@@ -174,11 +174,15 @@ export function parseBlock(bytes: Uint8Array): RawBlock {
  */
 export function decodeBlock(bytes: Uint8Array): Block {
   const { header, leaf, dataBytes } = parseBlock(bytes);
+  return { header, hash: toHex(leaf), data: dataBytes && parseJson(dataBytes, "data") };
+}
+
+/** @param what it is of a block, for the message */
+function parseJson(bytes: Uint8Array, what: "header" | "data") {
   try {
-    const data = dataBytes && JSON.parse(decoder.decode(dataBytes));
-    return { header, hash: toHex(leaf), data };
+    return JSON.parse(decoder.decode(bytes));
   } catch (cause) {
-    throw bad("its data is not JSON", cause);
+    throw bad(`its ${what} is not JSON`, cause);
   }
 }
 
@@ -203,12 +207,7 @@ const TEXT_FIELDS = [
 ] as const;
 
 function parseHeader(bytes: Uint8Array): BlockHeader {
-  let value: unknown;
-  try {
-    value = JSON.parse(decoder.decode(bytes));
-  } catch (cause) {
-    throw bad("its header is not JSON", cause);
-  }
+  const value: unknown = parseJson(bytes, "header");
   if (typeof value !== "object" || value === null) throw bad("its header is no object");
   const header = value as Record<string, unknown>;
   if (header.version !== BLOCK_VERSION) throw bad("its version is not 1");

@@ -42,7 +42,7 @@ export class Context {
 
   /** The same run under other settings; what it opens is closed with this one. */
   with(config: Config): Context {
-    const other = new Context(this.flags, this.signal, () => config);
+    const other = new Context(this.flags, this.signal, this.load);
     other.#config = config;
     this.onClose(() => other.close());
     return other;

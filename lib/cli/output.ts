@@ -2,6 +2,7 @@
  * Everything that op-dbus prints. Standard output carries results only; all else goes to
  * standard error.
  */
+import { multiLine } from "./escape.ts";
 import { asOpError, type OpError } from "../base/errors.ts";
 
 /** Thrown when the reader of standard output is gone (`| head -1`); ends quietly. */
@@ -132,10 +133,7 @@ export class Output {
 
 /** Names and messages come from outside too: no control character reaches a terminal. */
 function oneLine(text: string): string {
-  return text.replace(/\s*\n\s*/g, " ").replace(
-    /\p{Cc}/gu,
-    (c) => "\\x" + c.charCodeAt(0).toString(16).padStart(2, "0"),
-  );
+  return multiLine(text.replace(/\s*\n\s*/g, " "));
 }
 
 function errorLine(error: OpError, program: string): string {

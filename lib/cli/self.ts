@@ -37,11 +37,8 @@ async function runUpdate(context: Context, flags: UpdateFlags) {
     key: setting(flags.key ?? context.config.get("update.key"), RELEASE_KEY, "--key"),
     ...(flags.allowHttp && { allowHttp: true }),
   };
-  const waiting = tellPauses(context.out);
-  const release = await fetchRelease(source, Deno.build.arch, {
-    signal: context.signal,
-    waiting,
-  });
+  const options = { signal: context.signal, waiting: tellPauses(context.out) };
+  const release = await fetchRelease(source, Deno.build.arch, options);
   const newer = isNewer(release, VERSION);
   const facts = { current: VERSION, available: release.version, update_available: newer };
   if (!newer || flags.check) {
@@ -58,8 +55,7 @@ async function runUpdate(context: Context, flags: UpdateFlags) {
   const bar = progressBar(context.out, "Downloading", 0, "bytes");
   try {
     const { path, previous } = await installRelease(release, executable, {
-      signal: context.signal,
-      waiting,
+      ...options,
       ...(flags.allowHttp && { allowHttp: true }),
       onProgress: (doneBytes) => bar.update(doneBytes),
     });

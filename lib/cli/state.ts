@@ -4,9 +4,9 @@ import { outputFile } from "./absolute.ts";
 import { command } from "./command.ts";
 import type { Context } from "./context.ts";
 import { argument, durationFlag, textFlag, toggle } from "./flags.ts";
+import { multiLine } from "./escape.ts";
 import {
   choosePlugins,
-  multiLine,
   openState,
   planText,
   PLUGIN,

@@ -5,15 +5,14 @@ import { command, group } from "./command.ts";
 import type { Context } from "./context.ts";
 import { argument, countFlag, DRY_RUN, durationFlag, textFlag, YES } from "./flags.ts";
 import { progressBar } from "./progress.ts";
+import { multiLine, printable } from "./escape.ts";
 import {
   choosePlugins,
   gate,
-  multiLine,
   ONLY_SAFE,
   openState,
   planText,
   PLUGIN,
-  printable,
   readWanted,
   TIMEOUT,
   WAIT,

@@ -4,6 +4,7 @@ import type { Change, Desired, Plan } from "../state/model.ts";
 import type { StatePlugin } from "../state/plugins.ts";
 import { confirm } from "./confirm.ts";
 import type { Context } from "./context.ts";
+import { printable } from "./escape.ts";
 import { durationFlag, textFlag, toggle } from "./flags.ts";
 import type { Output } from "./output.ts";
 
@@ -141,19 +142,6 @@ export function short(value: unknown): string {
   return text.length > MAX_SHOWN_CHARS
     ? `${text.slice(0, MAX_SHOWN_CHARS - 3)}...`
     : text;
-}
-
-/** Text from outside on one line, without control characters. */
-export function printable(text: string): string {
-  return multiLine(text).replaceAll("\n", "\\x0a");
-}
-
-/** Text from outside without control characters but line ends. */
-export function multiLine(text: string): string {
-  return text.replace(
-    /(?!\n)\p{Cc}/gu,
-    (c) => "\\x" + c.charCodeAt(0).toString(16).padStart(2, "0"),
-  );
 }
 
 /** The gate of apply and rollback: shows the plan, then asks. */

@@ -1,10 +1,10 @@
 /** op-dbus status */
+import type http from "node:http";
 import { OpError } from "../base/errors.ts";
 import { formatAge, formatSize } from "../base/units.ts";
 import { command } from "./command.ts";
+import { multiLine } from "./escape.ts";
 import { textFlag } from "./flags.ts";
-import type http from "node:http";
-import { multiLine } from "./state_place.ts";
 import type { Picture } from "./status_picture.ts";
 import { table } from "./table.ts";
 

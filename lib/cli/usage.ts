@@ -24,7 +24,7 @@ export class Mistakes {
   readonly #all: Mistake[] = [];
 
   /** The same twice (`NAME NAME` missing) is told once. */
-  add(message: string, hint: string | null = null): void {
+  add(message: string, hint: string | null): void {
     if (this.#all.every((known) => known.message !== message)) {
       this.#all.push({ message, hint });
     }
